@@ -1,0 +1,134 @@
+//! What operators look at: metrics, health, plugins and services. Loopback only, unless it is configured otherwise.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+
+use crate::balance::{Services, StateSnapshot};
+use crate::control::Status;
+use crate::metrics::{Exposition, Metrics};
+
+/// How long an operator's client may take for a request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the admin listener shows.
+#[derive(Clone)]
+pub struct Desk {
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// What the control thread last said of plugins.
+    pub status: Arc<Status>,
+    /// The services and their endpoints.
+    pub services: Arc<Services>,
+    /// Whether the gateway is about to end.
+    pub stopping: Arc<AtomicBool>,
+}
+
+/// Answers operators for as long as the process lives.
+pub async fn serve(listener: TcpListener, desk: Desk) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let desk = desk.clone();
+        tokio::spawn(async move {
+            let answer = hyper::service::service_fn(|request: Request<Incoming>| {
+                let response = desk.answer(request.method(), request.uri().path());
+                async move { Ok::<_, std::convert::Infallible>(response) }
+            });
+            // A client that breaks off hurts nobody.
+            let _ = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), answer)
+                .await;
+        });
+    }
+}
+
+impl Desk {
+    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+        }
+        match path {
+            "/livez" => text(StatusCode::OK, "ok\n"),
+            "/readyz" if self.stopping.load(Relaxed) => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+            "/readyz" => self.ready(),
+            "/metrics" => {
+                let mut response = text(StatusCode::OK, &self.metrics());
+                let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+                response.headers_mut().insert(header::CONTENT_TYPE, kind);
+                response
+            }
+            "/plugins" => json(&self.status.plugins(Instant::now())),
+            "/services" => json(&self.services.snapshot(Instant::now())),
+            _ => text(StatusCode::NOT_FOUND, "/livez /readyz /metrics /plugins /services\n"),
+        }
+    }
+
+    /// Ready when every plugin that is named serves.
+    fn ready(&self) -> Response<Full<Bytes>> {
+        let plugins = self.status.plugins(Instant::now());
+        let missing: Vec<&str> = plugins
+            .iter()
+            .filter(|(_, plugin)| plugin.digest.is_none() && plugin.state != "unused")
+            .map(|(name, _)| &**name)
+            .collect();
+        match missing.is_empty() {
+            true => text(StatusCode::OK, "ok\n"),
+            false => text(StatusCode::SERVICE_UNAVAILABLE, &format!("plugins are missing: {}\n", missing.join(", "))),
+        }
+    }
+
+    fn metrics(&self) -> String {
+        let now = Instant::now();
+        let mut text = Exposition::new(&self.metrics);
+        text.family("gatewright_plugin_info", "gauge", "The version of each plugin that serves.");
+        for (name, plugin) in self.status.plugins(now) {
+            let labels = [("plugin", &*name), ("digest", plugin.digest.as_deref().unwrap_or("")), ("state", plugin.state)];
+            text.sample("gatewright_plugin_info", &labels, 1);
+        }
+        text.family("gatewright_endpoint_healthy", "gauge", "Whether an endpoint gets requests.");
+        let services = self.services.snapshot(now);
+        for service in &services {
+            for endpoint in &service.endpoints {
+                let healthy = u8::from(endpoint.state == StateSnapshot::Healthy);
+                let address = endpoint.address.to_string();
+                let labels = [("service", &*service.name), ("endpoint", &address)];
+                text.sample("gatewright_endpoint_healthy", &labels, healthy);
+            }
+        }
+        text.family("gatewright_endpoint_requests_total", "counter", "Requests by endpoint.");
+        for service in &services {
+            for endpoint in &service.endpoints {
+                let address = endpoint.address.to_string();
+                let labels = [("service", &*service.name), ("endpoint", &address)];
+                text.sample("gatewright_endpoint_requests_total", &labels, endpoint.requests);
+            }
+        }
+        text.finish()
+    }
+}
+
+fn text(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::copy_from_slice(text.as_bytes())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+fn json(value: &impl serde::Serialize) -> Response<Full<Bytes>> {
+    let bytes = serde_json::to_vec_pretty(value).unwrap_or_default();
+    let mut response = Response::new(Full::new(bytes.into()));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,122 @@
+//! Which API a request is for: authority and path prefix pick one.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::auth::Auth;
+use crate::config;
+use crate::forward::headers::Stripped;
+use crate::limit::Limits;
+use crate::metrics::Series;
+use crate::route::Routing;
+use crate::validate::Validation;
+
+/// One API on one worker: what stands in a request's way.
+pub struct Api {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// Who is calling?
+    pub auth: Auth,
+    /// How often?
+    pub limits: Arc<Limits>,
+    /// Is it valid?
+    pub validation: Validation,
+    /// Where does it go?
+    pub routing: Routing,
+    /// The longest body.
+    pub body_bytes: u64,
+    /// Fields that no client may send: identity fields and the gateway's own.
+    pub stripped: Stripped,
+    /// What this worker counts for it.
+    pub series: Arc<Series>,
+}
+
+/// All APIs, found by authority and path.
+pub struct Apis {
+    exact: HashMap<Box<str>, Prefixes>,
+    /// `.example.org` for `*.example.org`, longest first.
+    below: Vec<(Box<str>, Prefixes)>,
+    any: Prefixes,
+}
+
+/// Path prefixes, longest first.
+type Prefixes = Vec<(Box<str>, Rc<Api>)>;
+
+impl Apis {
+    /// Prepares the look-up. The most specific host wins, then the longest prefix; where an API of a specific host has no
+    /// prefix that fits, less specific hosts are asked.
+    #[must_use]
+    pub fn new(apis: impl IntoIterator<Item = (Rc<Api>, config::Api)>) -> Self {
+        let mut found = Self { exact: HashMap::new(), below: Vec::new(), any: Vec::new() };
+        for (api, settings) in apis {
+            let prefixes = || settings.paths.iter().map(|path| (path.trim_end_matches('/').into(), Rc::clone(&api)));
+            if settings.hosts.is_empty() {
+                found.any.extend(prefixes());
+            }
+            for host in &settings.hosts {
+                match host.strip_prefix('*') {
+                    None => found.exact.entry(host.as_str().into()).or_default().extend(prefixes()),
+                    Some(suffix) => match found.below.iter_mut().find(|(known, _)| **known == *suffix) {
+                        Some((_, known)) => known.extend(prefixes()),
+                        None => found.below.push((suffix.into(), prefixes().collect())),
+                    },
+                }
+            }
+        }
+        found.below.sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
+        let lists = found.exact.values_mut().chain(found.below.iter_mut().map(|(_, list)| list));
+        for prefixes in lists.chain([&mut found.any]) {
+            prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        }
+        found
+    }
+
+    /// The API of a cleaned authority and path.
+    #[must_use]
+    pub fn find(&self, authority: &str, path: &str) -> Option<&Rc<Api>> {
+        let host = without_port(authority);
+        let exact = (!self.exact.is_empty()).then(|| self.exact.get(host)).flatten();
+        let below = self.below.iter().filter(|(suffix, _)| host.len() > suffix.len() && host.ends_with(&**suffix));
+        exact
+            .into_iter()
+            .chain(below.map(|(_, prefixes)| prefixes))
+            .chain([&self.any])
+            .find_map(|prefixes| prefixes.iter().find(|(prefix, _)| is_below(path, prefix)))
+            .map(|(_, api)| api)
+    }
+}
+
+fn without_port(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
+/// Whether a path is a prefix or below it, whole segments only. The prefix of all paths is empty.
+fn is_below(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_whole_segments() {
+        assert!(is_below("/a/b", "/a"));
+        assert!(is_below("/a", "/a"));
+        assert!(is_below("/a", ""));
+        assert!(!is_below("/ab", "/a"));
+        assert!(!is_below("/", "/a"));
+    }
+
+    #[test]
+    fn a_port_is_no_part_of_the_name() {
+        assert_eq!(without_port("a.example:8080"), "a.example");
+        assert_eq!(without_port("[2001:db8::1]:80"), "[2001:db8::1]");
+        assert_eq!(without_port("[2001:db8::1]"), "[2001:db8::1]");
+        assert_eq!(without_port("a.example"), "a.example");
+    }
+}

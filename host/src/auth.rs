@@ -1,0 +1,95 @@
+//! The stage that says who is calling.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use http::{HeaderValue, StatusCode};
+
+use crate::limit::FailedAuth;
+use crate::plugin::verdict::{Grant, Identified};
+use crate::plugin::{Failure, Slot, Stage, conceal};
+use crate::refusal::{Refusal, Rejected};
+use crate::request::{Granted, Request, Scene};
+
+/// The auth plugins of one API, in order.
+pub struct Auth {
+    plugins: Vec<Slot>,
+    /// Whether a request without a credential goes on.
+    anonymous: bool,
+    /// The plans that a caller may have.
+    plans: Arc<BTreeSet<Arc<str>>>,
+    /// Counts failures by address; none: no limit.
+    failed: Option<Arc<FailedAuth>>,
+    challenges: Vec<HeaderValue>,
+}
+
+impl Auth {
+    /// The challenges of all plugins are those that they declared.
+    #[must_use]
+    pub fn new(
+        plugins: Vec<Slot>,
+        anonymous: bool,
+        plans: Arc<BTreeSet<Arc<str>>>,
+        failed: Option<Arc<FailedAuth>>,
+    ) -> Self {
+        let challenges = plugins
+            .iter()
+            .filter_map(Slot::declaration)
+            .flat_map(|declaration| &declaration.challenges)
+            .filter_map(|challenge| HeaderValue::from_str(challenge).ok())
+            .collect();
+        Self { plugins, anonymous, plans, failed, challenges }
+    }
+
+    /// Asks each plugin in turn; the first that knows the credential decides. Afterwards the credential is gone where the
+    /// plugin conceals it, and the fields that it grants are set.
+    ///
+    /// # Errors
+    /// A plugin refuses or fails, none knows a credential, or the address has failed too often.
+    pub async fn identify(&self, request: &mut Request, scene: &Scene<'_>) -> Result<(), Refusal> {
+        if self.plugins.is_empty() {
+            return Ok(());
+        }
+        if let Some(failed) = &self.failed {
+            failed
+                .check(request.client.address, scene.nanoseconds)
+                .map_err(|fault| Refusal::FailedTooOften { retry_after: fault.retry_after })?;
+        }
+        for slot in &self.plugins {
+            let plugin = slot.live().ok_or(Refusal::Waiting(Stage::Auth))?;
+            if let Some(body) = &plugin.shared.declaration.body {
+                request.hold(body, scene.budget).await?;
+            }
+            let verdict = plugin.identify(&request.view(), scene.now).map_err(|none| Refusal::no_verdict(Stage::Auth, none))?;
+            match &*verdict {
+                Ok(Identified::NotMine) => {}
+                Ok(Identified::Granted(grant)) => {
+                    self.admit(grant, request)?;
+                    request.caller = Granted::new(Arc::clone(&plugin.shared.version.name), verdict);
+                    return Ok(());
+                }
+                Err(rejection) => {
+                    if let Some(failed) = self.failed.as_ref().filter(|_| rejection.status == StatusCode::UNAUTHORIZED) {
+                        failed.charge(request.client.address, scene.nanoseconds);
+                    }
+                    let own = plugin.shared.challenges();
+                    return Err(Refusal::Rejected(Stage::Auth, Rejected::new(rejection, scene.id, own)));
+                }
+            }
+        }
+        if self.anonymous { Ok(()) } else { Err(Refusal::NoCredential(self.challenges.clone())) }
+    }
+
+    fn admit(&self, grant: &Grant, request: &mut Request) -> Result<(), Refusal> {
+        if let Some(plan) = grant.caller.plan.as_deref().filter(|plan| !self.plans.contains(*plan)) {
+            let failure = Failure::answer(format!("plan {plan:?} is not in the configuration's `plans`"));
+            return Err(Refusal::Failed(Stage::Auth, failure));
+        }
+        for input in &grant.conceal {
+            conceal(&mut request.head, input);
+        }
+        for (name, value) in &grant.headers {
+            request.head.headers.append(name.clone(), value.clone());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,230 @@
+//! Service → endpoint: which address of a service gets a request, and which are well enough to get any.
+//!
+//! [`Services`] is the one registry: what must be global (requests in flight, health, ejections) lives there by the identity
+//! of service and address, over workers and reloads. A worker has one [`Balancer`] per [`Service`]; its picks take no lock. A
+//! pick is a [`Lease`], which counts until it is dropped and takes the request's [`Outcome`].
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use tokio::runtime::Handle;
+
+use crate::config;
+
+mod algorithms;
+mod health;
+mod lease;
+mod probe;
+mod snapshot;
+mod state;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use algorithms::mix;
+pub use lease::{Failure, Lease, Outcome};
+pub use snapshot::{EndpointSnapshot, FailuresSnapshot, ServiceSnapshot, StateSnapshot};
+pub use state::{EndpointState, ServiceState};
+
+use algorithms::{Algorithm, below};
+use lease::Place;
+use probe::Prober;
+
+/// The services of one configuration, by name.
+pub type ServiceMap = Arc<BTreeMap<Arc<str>, Arc<Service>>>;
+
+/// Why no endpoint can be had. All of these are answered at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// Every endpoint is unhealthy.
+    #[error("no endpoint is healthy")]
+    NoHealthyEndpoint,
+    /// Every healthy endpoint was tried already.
+    #[error("no other endpoint is healthy")]
+    NoOtherEndpoint,
+    /// The service has as many requests in flight as it may.
+    #[error("too many requests in flight")]
+    CircuitOpen,
+}
+
+/// The registry of services, over workers and reloads.
+#[derive(Debug)]
+pub struct Services {
+    prober: Prober,
+    current: Mutex<ServiceMap>,
+}
+
+impl Services {
+    /// No services yet. Probes will run on this runtime, which needs its I/O and time drivers.
+    pub fn new(runtime: Handle) -> Self {
+        Self { prober: Prober::new(runtime), current: Mutex::default() }
+    }
+
+    /// Brings a configuration into force; call it when that goes live, not before. A service that is the same stays the same
+    /// value. An endpoint that was there keeps its counters, its health and its running probe (which begins anew only if its
+    /// rule changed); one that left is forgotten and no longer probed; a new one is healthy until probes or failures say
+    /// otherwise, and is probed at once.
+    pub fn apply(&self, services: &BTreeMap<Arc<str>, config::Service>, now: Instant) -> ServiceMap {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = services.iter().map(|(name, settings)| {
+            let service = match current.get(name) {
+                Some(known) if known.settings == *settings => Arc::clone(known),
+                known => Arc::new(Service::new(settings, known.map(|known| &**known), (&self.prober, now))),
+            };
+            (Arc::clone(name), service)
+        });
+        let next = Arc::new(next.collect::<BTreeMap<_, _>>());
+        for (_, gone) in current.iter().filter(|(name, _)| !next.contains_key(*name)) {
+            gone.state.decide(|table, changes| table.replace(&[], None, None, (&self.prober, now), changes));
+        }
+        *current = Arc::clone(&next);
+        next
+    }
+
+    /// The services of the configuration that is in force.
+    pub fn current(&self) -> ServiceMap {
+        Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What the admin API shows, by name.
+    pub fn snapshot(&self, now: Instant) -> Vec<ServiceSnapshot> {
+        self.current().values().map(|service| ServiceSnapshot::new(service, now)).collect()
+    }
+}
+
+/// A service of one configuration: its settings, and what it shares with the same service of other configurations.
+#[derive(Debug)]
+pub struct Service {
+    settings: config::Service,
+    state: Arc<ServiceState>,
+    /// In the order of `settings.endpoints`.
+    endpoints: Vec<Arc<EndpointState>>,
+}
+
+impl Service {
+    fn new(settings: &config::Service, known: Option<&Self>, (prober, now): (&Prober, Instant)) -> Self {
+        let state =
+            known.map_or_else(|| ServiceState::new(Arc::clone(&settings.name)), |known| Arc::clone(&known.state));
+        let before: BTreeMap<SocketAddr, &Arc<EndpointState>> = known
+            .into_iter()
+            .flat_map(|known| &known.endpoints)
+            .map(|endpoint| (endpoint.address(), endpoint))
+            .collect();
+        let endpoint = |address: SocketAddr| match before.get(&address) {
+            Some(endpoint) => Arc::clone(endpoint),
+            None => EndpointState::new(Arc::clone(&state), address),
+        };
+        let endpoints: Vec<_> = settings.endpoints.iter().map(|known| endpoint(known.address)).collect();
+        let (probe, ejection) = (settings.probe.as_ref(), settings.ejection.as_ref());
+        state.set_eject_after(ejection.map_or(0, |rule| rule.failures.max(1)));
+        state.decide(|table, changes| table.replace(&endpoints, probe, ejection, (prober, now), changes));
+        state.renew();
+        Self { settings: settings.clone(), state, endpoints }
+    }
+
+    /// What the configuration says of it.
+    pub fn settings(&self) -> &config::Service {
+        &self.settings
+    }
+
+    /// Its counters.
+    pub fn state(&self) -> &Arc<ServiceState> {
+        &self.state
+    }
+
+    /// Its endpoints in the order of the configuration.
+    pub fn endpoints(&self) -> &[Arc<EndpointState>] {
+        &self.endpoints
+    }
+
+    /// Readmits those whose ejection is over; answers when the next one's may be.
+    fn expire(&self, now: Instant) -> Option<Instant> {
+        self.state.decide(|table, changes| {
+            table.expire(now, changes);
+            table.next_return()
+        })
+    }
+}
+
+/// One worker's way to the endpoints of a service.
+#[derive(Debug)]
+pub struct Balancer {
+    service: Arc<Service>,
+    ready: RefCell<Ready>,
+}
+
+/// The endpoints that get requests, as the worker last saw them.
+#[derive(Debug)]
+struct Ready {
+    /// [`ServiceState::generation`] at that time.
+    generation: u64,
+    /// When the next ejected one may come back.
+    next_return: Option<Instant>,
+    endpoints: Vec<Arc<EndpointState>>,
+    algorithm: Algorithm,
+}
+
+impl Balancer {
+    /// For one worker; `random` decides where it begins, so give each worker another.
+    pub fn new(service: Arc<Service>, random: u64) -> Self {
+        let ready = RefCell::new(Ready::look(&service, random));
+        Self { service, ready }
+    }
+
+    /// The service that it picks for.
+    pub fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
+    /// The endpoint for a request, none of those that were `tried` for it already. Takes no lock unless the set of healthy
+    /// endpoints has changed since the last pick.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub fn pick(&self, tried: &[SocketAddr], now: Instant, random: u64) -> Result<Lease, Unavailable> {
+        let state = &*self.service.state;
+        let place = Place::take(state, self.service.settings.in_flight).ok_or(Unavailable::CircuitOpen)?;
+        let mut ready = self.ready.borrow_mut();
+        if ready.next_return.is_some_and(|at| now >= at) {
+            ready.next_return = self.service.expire(now);
+        }
+        if ready.generation != state.generation() {
+            *ready = Ready::look(&self.service, random);
+        }
+        if ready.endpoints.is_empty() {
+            return Err(Unavailable::NoHealthyEndpoint);
+        }
+        ready.pick(tried, random).map(|endpoint| place.at(endpoint)).ok_or(Unavailable::NoOtherEndpoint)
+    }
+}
+
+impl Ready {
+    fn look(service: &Service, random: u64) -> Self {
+        // Before the endpoints: what changes meanwhile is seen at the next pick.
+        let generation = service.state.generation();
+        let next_return = service.state.table().next_return();
+        let known = service.endpoints.iter().zip(&service.settings.endpoints);
+        let (endpoints, weights): (Vec<_>, Vec<_>) = known
+            .filter(|(endpoint, _)| endpoint.ready())
+            .map(|(endpoint, known)| (Arc::clone(endpoint), known.weight))
+            .unzip();
+        let algorithm = Algorithm::new(service.settings.algorithm, &weights, mix(random));
+        Self { generation, next_return, endpoints, algorithm }
+    }
+
+    fn pick(&mut self, tried: &[SocketAddr], random: u64) -> Option<Arc<EndpointState>> {
+        let endpoints = &self.endpoints;
+        let busy = |at: usize| endpoints.get(at).map_or(u32::MAX, |endpoint| endpoint.in_flight());
+        let picked = self.algorithm.pick(busy, random).and_then(|at| endpoints.get(at))?;
+        if !tried.contains(&picked.address()) {
+            return Some(Arc::clone(picked));
+        }
+        // A retry: any that was not tried, from a random one on.
+        let (before, after) = endpoints.split_at_checked(below(mix(random), endpoints.len()))?;
+        after.iter().chain(before).find(|endpoint| !tried.contains(&endpoint.address())).cloned()
+    }
+}

@@ -1,0 +1,124 @@
+//! Active probes: one task per probed endpoint, on the control runtime, never on a worker.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+
+use super::algorithms::mix;
+use super::health::ProbeFailure;
+use super::state::EndpointState;
+use crate::config::{Probe, ProbeKind};
+
+/// Probes that are under way at one time. A configuration with thousands of endpoints must not use up the sockets that
+/// requests need.
+const AT_ONCE: usize = 256;
+
+/// Starts probes on one runtime.
+#[derive(Clone, Debug)]
+pub struct Prober {
+    runtime: Handle,
+    places: Arc<Semaphore>,
+}
+
+impl Prober {
+    /// Probes run on this runtime, which needs its I/O and time drivers.
+    pub fn new(runtime: Handle) -> Self {
+        Self { runtime, places: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// Probes the endpoint now and then again and again, until the task or the endpoint is dropped.
+    pub fn start(&self, endpoint: &Arc<EndpointState>, rule: &Arc<Probe>) -> ProbeTask {
+        let task =
+            probe_always(Arc::downgrade(endpoint), endpoint.address(), Arc::clone(rule), Arc::clone(&self.places));
+        ProbeTask { rule: Arc::clone(rule), task: self.runtime.spawn(task).abort_handle() }
+    }
+}
+
+/// A running probe of one endpoint; it ends when this is dropped.
+#[derive(Debug)]
+pub struct ProbeTask {
+    rule: Arc<Probe>,
+    task: AbortHandle,
+}
+
+impl ProbeTask {
+    /// What it does.
+    pub fn rule(&self) -> &Arc<Probe> {
+        &self.rule
+    }
+}
+
+impl Drop for ProbeTask {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn probe_always(endpoint: Weak<EndpointState>, address: SocketAddr, rule: Arc<Probe>, places: Arc<Semaphore>) {
+    let mut random = RandomState::new().hash_one(address);
+    loop {
+        let place = places.acquire().await;
+        let result = probe(address, &rule).await;
+        drop(place);
+        let Some(endpoint) = endpoint.upgrade() else { return };
+        endpoint.probed(&rule, result, Instant::now());
+        drop(endpoint);
+        random = mix(random);
+        tokio::time::sleep(spread(rule.interval, random)).await;
+    }
+}
+
+/// A time that is at most a tenth shorter or longer, so that the probes of many gateways do not come together.
+fn spread(interval: Duration, random: u64) -> Duration {
+    let share = (random >> 32) as f64 / f64::from(u32::MAX);
+    interval.mul_f64(0.9 + share * 0.2)
+}
+
+/// Probes an address once.
+///
+/// # Errors
+///
+/// Why it is not well, within the rule's timeout.
+pub async fn probe(address: SocketAddr, rule: &Probe) -> Result<(), ProbeFailure> {
+    let question = async {
+        let stream = TcpStream::connect(address).await.map_err(|error| ProbeFailure::Connect(error.to_string()))?;
+        match &rule.kind {
+            ProbeKind::Tcp => Ok(()),
+            ProbeKind::Http { path, host, status: (first, last) } => match ask(stream, path, host).await? {
+                status if (*first..=*last).contains(&status) => Ok(()),
+                status => Err(ProbeFailure::Status(status)),
+            },
+        }
+    };
+    tokio::time::timeout(rule.timeout, question).await.unwrap_or(Err(ProbeFailure::Timeout(rule.timeout)))
+}
+
+/// The status that `GET path` answers. The body is not read.
+async fn ask(stream: TcpStream, path: &str, host: &str) -> Result<u16, ProbeFailure> {
+    let request = http::Request::get(path)
+        .header(http::header::HOST, host)
+        .header(http::header::USER_AGENT, "gatewright-probe")
+        .header(http::header::CONNECTION, "close")
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| ProbeFailure::Protocol(error.to_string()))?;
+    let protocol = |error: hyper::Error| ProbeFailure::Protocol(error.to_string());
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(protocol)?;
+    let mut answer = std::pin::pin!(sender.send_request(request));
+    let answer = tokio::select! {
+        biased;
+        answer = &mut answer => answer,
+        // Its end is told to the sender as well.
+        _ = connection => answer.await,
+    };
+    Ok(answer.map_err(protocol)?.status().as_u16())
+}

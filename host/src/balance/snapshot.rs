@@ -1,0 +1,133 @@
+//! What the admin API shows of services and endpoints.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::Service;
+use super::health::State;
+use super::lease::Failure;
+use super::state::EndpointState;
+use crate::config::Balance;
+
+/// One service as it is now.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ServiceSnapshot {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// `round_robin` or `least_busy`.
+    pub algorithm: &'static str,
+    /// Requests in flight over all endpoints.
+    pub in_flight: usize,
+    /// The most requests in flight.
+    pub most_in_flight: usize,
+    /// Requests that were refused because of that.
+    pub refused: u64,
+    /// In the order of the configuration.
+    pub endpoints: Vec<EndpointSnapshot>,
+}
+
+/// One endpoint as it is now.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EndpointSnapshot {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Its share relative to the others'.
+    pub weight: u32,
+    /// What it is.
+    #[serde(flatten)]
+    pub state: StateSnapshot,
+    /// Requests in flight.
+    pub in_flight: u32,
+    /// Requests since it is known.
+    pub requests: u64,
+    /// Failed requests since it is known.
+    pub failures: FailuresSnapshot,
+    /// Changes of state since it is known.
+    pub changes: u64,
+}
+
+/// The state of an endpoint.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum StateSnapshot {
+    /// It gets requests.
+    Healthy,
+    /// Its probes fail.
+    Unhealthy {
+        /// Why the last one failed.
+        reason: String,
+    },
+    /// Its requests failed.
+    Ejected {
+        /// Seconds until it gets requests again.
+        seconds_left: f64,
+    },
+}
+
+/// Failed requests by kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct FailuresSnapshot {
+    /// No connection came about.
+    pub connect: u64,
+    /// The connection broke off.
+    pub reset: u64,
+    /// 502, 503 or 504.
+    pub gateway_status: u64,
+    /// Not answered in the service's time.
+    pub timeout: u64,
+}
+
+impl ServiceSnapshot {
+    pub(super) fn new(service: &Service, now: Instant) -> Self {
+        service.expire(now);
+        let settings = service.settings();
+        let table = service.state().table();
+        let endpoints = service.endpoints().iter().zip(&settings.endpoints).map(|(endpoint, known)| {
+            let state = table.state(endpoint.address()).unwrap_or(State::Healthy);
+            EndpointSnapshot::new(endpoint, known.weight, StateSnapshot::new(state, now))
+        });
+        Self {
+            name: Arc::clone(&settings.name),
+            algorithm: match settings.algorithm {
+                Balance::RoundRobin => "round_robin",
+                Balance::LeastBusy => "least_busy",
+            },
+            in_flight: service.state().in_flight(),
+            most_in_flight: settings.in_flight,
+            refused: service.state().refused(),
+            endpoints: endpoints.collect(),
+        }
+    }
+}
+
+impl EndpointSnapshot {
+    fn new(endpoint: &EndpointState, weight: u32, state: StateSnapshot) -> Self {
+        Self {
+            address: endpoint.address(),
+            weight,
+            state,
+            in_flight: endpoint.in_flight(),
+            requests: endpoint.requests(),
+            failures: FailuresSnapshot {
+                connect: endpoint.failures(Failure::Connect),
+                reset: endpoint.failures(Failure::Reset),
+                gateway_status: endpoint.failures(Failure::GatewayStatus),
+                timeout: endpoint.failures(Failure::Timeout),
+            },
+            changes: endpoint.changes(),
+        }
+    }
+}
+
+impl StateSnapshot {
+    fn new(state: State, now: Instant) -> Self {
+        match state {
+            State::Healthy => Self::Healthy,
+            State::Unhealthy(reason) => Self::Unhealthy { reason: reason.to_string() },
+            State::Ejected(until) => Self::Ejected { seconds_left: until.saturating_duration_since(now).as_secs_f64() },
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! What all workers share about a service and its endpoints, by identity, over reloads: counters, and who is ready.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use super::health::{Change, ProbeFailure};
+use super::lease::Failure;
+use super::table::{Changes, Table};
+use crate::config::Probe;
+
+/// One service, whatever configuration is in force.
+#[derive(Debug)]
+pub struct ServiceState {
+    name: Arc<str>,
+    /// Requests in flight over all endpoints and workers.
+    pub(super) in_flight: AtomicUsize,
+    /// Requests that were refused because too many were in flight.
+    pub(super) refused: AtomicU64,
+    /// Grows whenever the set of ready endpoints may have changed; [`super::Balancer`] looks at it on every pick.
+    generation: AtomicU64,
+    /// Failures in a row that eject; zero: none do.
+    eject_after: AtomicU32,
+    /// Health is decided under this lock: on reloads, by probes, and on the path only when an endpoint has just failed often
+    /// enough or a worker sees that something changed.
+    table: Mutex<Table>,
+}
+
+impl ServiceState {
+    pub(super) fn new(name: Arc<str>) -> Arc<Self> {
+        Arc::new(Self {
+            name,
+            in_flight: AtomicUsize::new(0),
+            refused: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
+            eject_after: AtomicU32::new(0),
+            table: Mutex::default(),
+        })
+    }
+
+    /// Requests in flight over all endpoints and workers.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Requests that were refused because too many were in flight.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_eject_after(&self, failures: u32) {
+        self.eject_after.store(failures, Ordering::Relaxed);
+    }
+
+    /// For reading; what changes health goes through [`ServiceState::decide`].
+    pub(super) fn table(&self) -> MutexGuard<'_, Table> {
+        // A panic in between leaves counts and flags that the next change mends; refusing all traffic would not.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes health under the lock, then tells the workers, the log and those who wait.
+    pub(super) fn decide<T>(&self, step: impl FnOnce(&mut Table, &mut Changes) -> T) -> T {
+        let mut changes = Changes::new();
+        let mut table = self.table();
+        let answer = step(&mut table, &mut changes);
+        if !changes.is_empty() {
+            self.renew();
+        }
+        drop(table);
+        changes.iter().for_each(|(endpoint, change)| endpoint.announce(change));
+        answer
+    }
+
+    /// Makes every worker look anew at who is ready.
+    pub(super) fn renew(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// One endpoint of a service, whatever configuration is in force.
+#[derive(Debug)]
+pub struct EndpointState {
+    // The four that a request touches come first, next to the reference count that a lease holds: one cache line.
+    in_flight: AtomicU32,
+    failed_in_row: AtomicU32,
+    requests: AtomicU64,
+    service: Arc<ServiceState>,
+    address: SocketAddr,
+    ready: AtomicBool,
+    connect_failures: AtomicU64,
+    resets: AtomicU64,
+    gateway_statuses: AtomicU64,
+    timeouts: AtomicU64,
+    /// The number of changes of state.
+    changes: watch::Sender<u64>,
+}
+
+impl EndpointState {
+    pub(super) fn new(service: Arc<ServiceState>, address: SocketAddr) -> Arc<Self> {
+        Arc::new(Self {
+            in_flight: AtomicU32::new(0),
+            failed_in_row: AtomicU32::new(0),
+            requests: AtomicU64::new(0),
+            service,
+            address,
+            ready: AtomicBool::new(true),
+            connect_failures: AtomicU64::new(0),
+            resets: AtomicU64::new(0),
+            gateway_statuses: AtomicU64::new(0),
+            timeouts: AtomicU64::new(0),
+            changes: watch::Sender::new(0),
+        })
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The service that it belongs to.
+    pub fn service(&self) -> &Arc<ServiceState> {
+        &self.service
+    }
+
+    /// Whether it gets requests: neither unhealthy by probes nor ejected.
+    pub fn ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    /// Requests in flight, from all workers.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Requests that it was ever picked for.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Requests that ever failed in this way.
+    pub fn failures(&self, kind: Failure) -> u64 {
+        self.failure_counter(kind).load(Ordering::Relaxed)
+    }
+
+    /// How often its state changed.
+    pub fn changes(&self) -> u64 {
+        *self.changes.borrow()
+    }
+
+    /// Waits until its state has changed more than `seen` times ([`EndpointState::changes`]); answers the new count.
+    pub async fn changed(&self, seen: u64) -> u64 {
+        let mut receiver = self.changes.subscribe();
+        match receiver.wait_for(|count| *count > seen).await {
+            Ok(count) => *count,
+            // The sender lives in `self`, which is borrowed.
+            Err(_) => seen,
+        }
+    }
+
+    pub(super) fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Relaxed);
+        self.failed_in_row.store(0, Ordering::Relaxed);
+    }
+
+    pub(super) fn enter(&self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn leave(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.service.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Ends a row of failures; answers how long it was.
+    pub(super) fn succeed(&self) -> u32 {
+        match self.failed_in_row.load(Ordering::Relaxed) {
+            0 => 0,
+            _ => self.failed_in_row.swap(0, Ordering::Relaxed),
+        }
+    }
+
+    /// Counts a failure and `more` that a success had wrongly forgotten, and ejects when the row is long enough. If it may
+    /// not be ejected a new row begins, so that the lock is not taken for each failure of a service that is down.
+    pub(super) fn fail(&self, kind: Failure, more: u32, now: Instant) {
+        self.failure_counter(kind).fetch_add(1, Ordering::Relaxed);
+        let bound = self.service.eject_after.load(Ordering::Relaxed);
+        if bound == 0 || !self.ready() {
+            return;
+        }
+        let row = self.failed_in_row.fetch_add(more + 1, Ordering::Relaxed).saturating_add(more + 1);
+        if row >= bound {
+            self.failed_in_row.store(0, Ordering::Relaxed);
+            self.service.decide(|table, changes| table.eject(self.address, now, changes));
+        }
+    }
+
+    /// Takes the result of a probe that was made by this rule; nothing if another rule is in force by now.
+    pub(super) fn probed(&self, rule: &Arc<Probe>, result: Result<(), ProbeFailure>, now: Instant) {
+        self.service.decide(|table, changes| table.probed(self.address, rule, result, now, changes));
+    }
+
+    fn failure_counter(&self, kind: Failure) -> &AtomicU64 {
+        match kind {
+            Failure::Connect => &self.connect_failures,
+            Failure::Reset => &self.resets,
+            Failure::GatewayStatus => &self.gateway_statuses,
+            Failure::Timeout => &self.timeouts,
+        }
+    }
+
+    /// Logs and counts a change; the state that is told is the one that it led to.
+    fn announce(&self, change: &Change) {
+        let (service, endpoint) = (&*self.service.name, self.address);
+        let state_or = |other: &'static str| if self.ready() { "healthy" } else { other };
+        match change {
+            Change::Fell(reason) => {
+                tracing::warn!(service, %endpoint, state = "unhealthy", %reason, "endpoint changed");
+            }
+            Change::Ejected { time, times } => {
+                let (seconds, reason) = (time.as_secs_f64(), "failures in a row");
+                tracing::warn!(service, %endpoint, state = "ejected", reason, seconds, times, "endpoint changed");
+            }
+            Change::Rose => {
+                let state = state_or("ejected");
+                tracing::info!(service, %endpoint, state, reason = "probes succeed", "endpoint changed");
+            }
+            Change::Unprobed => {
+                let state = state_or("ejected");
+                tracing::info!(service, %endpoint, state, reason = "no probe any more", "endpoint changed");
+            }
+            Change::Readmitted(why) => {
+                let state = state_or("unhealthy");
+                tracing::info!(service, %endpoint, state, reason = why.as_str(), "endpoint changed");
+            }
+        }
+        self.changes.send_modify(|count| *count += 1);
+    }
+}

@@ -1,0 +1,370 @@
+//! What is live, and how it changes: the configuration, the plugin folder and the key sets, each change a transaction off the
+//! path. Any failure leaves what was live before.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::balance::Services;
+use crate::config::Config;
+use crate::keys::KeySets;
+use crate::limit::{FailedAuth, Limits, Tables};
+use crate::metrics::Metrics;
+use crate::plugin::folder::Event as FolderEvent;
+use crate::plugin::{Engine, Instance, LoadFault, UseName, Use, Version};
+use crate::server::Terms;
+
+mod plan;
+mod run;
+mod status;
+mod worker;
+
+pub use run::{Running, StartFault, start};
+pub use status::{PluginStatus, Status, UseStatus};
+
+use plan::{Ground, Plan, PlanFault, Prepared, uses};
+
+/// Something that may change what is live.
+enum Change {
+    /// In the plugin folder.
+    Folder(FolderEvent),
+    /// A file was compiled.
+    Loaded { name: Arc<str>, digest: [u8; 32], noticed: Instant, version: Result<Version, LoadFault> },
+    /// The configuration's file may be another.
+    Config,
+    /// The operator wants to stop.
+    Stop,
+}
+
+/// A new plan on its way to one worker.
+struct Update {
+    plan: Arc<Plan>,
+    instances: HashMap<UseName, Instance>,
+    /// Dropped when the worker has it.
+    _taken: mpsc::Sender<()>,
+}
+
+/// One plugin of the folder.
+#[derive(Default)]
+struct Plugin {
+    /// The version that serves, or would if it were used.
+    live: Option<Arc<Version>>,
+    /// A version that does not fit the live configuration; tried again with the next one.
+    candidate: Option<Arc<Version>>,
+    /// The digest of the newest file: an older one that finishes compiling later is ignored.
+    newest: Option<[u8; 32]>,
+    fault: Option<String>,
+    removed: bool,
+    since: Option<u64>,
+    live_after_ms: Option<u64>,
+    versions: u64,
+}
+
+/// The one writer of what is live.
+struct Control {
+    file: PathBuf,
+    text: Option<Vec<u8>>,
+    config: Arc<Config>,
+    /// A configuration that needs a plugin that is not there yet, or that is another there.
+    pending: Option<Arc<Config>>,
+    engine: Arc<Engine>,
+    tables: Tables,
+    services: Arc<Services>,
+    keys: KeySets,
+    plugins: BTreeMap<Arc<str>, Plugin>,
+    uses: BTreeMap<UseName, Arc<Use>>,
+    plan: Option<Arc<Plan>>,
+    workers: Vec<mpsc::UnboundedSender<Update>>,
+    terms: watch::Sender<Terms>,
+    held: Arc<std::sync::atomic::AtomicUsize>,
+    metrics: Arc<Metrics>,
+    status: Arc<Status>,
+    changes: mpsc::UnboundedSender<Change>,
+}
+
+impl Control {
+    /// Works until it is told to stop.
+    async fn work(&mut self, mut changes: mpsc::UnboundedReceiver<Change>) {
+        while let Some(change) = changes.recv().await {
+            match change {
+                Change::Folder(event) => self.folder(event).await,
+                Change::Loaded { name, digest, noticed, version } => {
+                    self.loaded(&name, digest, noticed, version).await;
+                }
+                Change::Config => self.reload().await,
+                Change::Stop => return,
+            }
+            self.tell();
+        }
+    }
+
+    async fn folder(&mut self, event: FolderEvent) {
+        match event {
+            FolderEvent::Seen { name, bytes, digest, noticed } => {
+                let plugin = self.plugins.entry(Arc::clone(&name)).or_default();
+                plugin.newest = Some(digest);
+                plugin.removed = false;
+                let live = plugin.live.as_ref().filter(|live| live.digest == digest).cloned();
+                if let Some(live) = live {
+                    // Back to what serves: nothing to do but to forget what failed in between.
+                    plugin.candidate = None;
+                    plugin.fault = None;
+                    tracing::info!(plugin = &*name, digest = live.hex(), "plugin file is the live one again");
+                    return;
+                }
+                self.compile(name, bytes, digest, noticed);
+            }
+            FolderEvent::Refused { name, reason } => self.reject(&name, None, &reason.to_string()),
+            FolderEvent::Removed { name } => {
+                let plugin = self.plugins.entry(Arc::clone(&name)).or_default();
+                plugin.removed = true;
+                plugin.newest = None;
+                plugin.candidate = None;
+                self.metrics.swap(&name, "removed");
+                match &plugin.live {
+                    Some(live) => tracing::warn!(
+                        plugin = &*name,
+                        digest = live.hex(),
+                        "plugin file removed; the last good version goes on serving"
+                    ),
+                    None => {
+                        self.plugins.remove(&name);
+                    }
+                }
+            }
+            FolderEvent::Lost(fault) => tracing::error!(reason = %fault, "plugin folder"),
+            FolderEvent::Found => tracing::info!("plugin folder can be listed again"),
+        }
+    }
+
+    /// Compiles on a thread of its own; the outcome comes back as a change.
+    fn compile(&self, name: Arc<str>, bytes: Arc<[u8]>, digest: [u8; 32], noticed: Instant) {
+        let (engine, changes) = (Arc::clone(&self.engine), self.changes.clone());
+        let compile = move || {
+            let version = engine.load(Arc::clone(&name), &bytes, digest);
+            // Nobody listens any more where the gateway stops.
+            let _ = changes.send(Change::Loaded { name, digest, noticed, version });
+        };
+        if let Err(fault) = std::thread::Builder::new().name("plugin-compile".into()).spawn(compile) {
+            tracing::error!(reason = %fault, "no thread to compile a plugin on");
+        }
+    }
+
+    async fn loaded(&mut self, name: &Arc<str>, digest: [u8; 32], noticed: Instant, version: Result<Version, LoadFault>) {
+        let plugin = self.plugins.entry(Arc::clone(name)).or_default();
+        if plugin.newest != Some(digest) {
+            return;
+        }
+        let version = match version {
+            Ok(version) => Arc::new(version),
+            Err(fault) => return self.reject(name, Some(digest), &fault.to_string()),
+        };
+        plugin.candidate = Some(Arc::clone(&version));
+        if let Some(pending) = self.pending.clone() {
+            if self.try_config(&pending).await.is_ok() {
+                self.pending = None;
+                tracing::info!(file = %self.file.display(), "configuration applied: the plugin that it waited for is there");
+                self.metrics.reload("applied");
+                return;
+            }
+        }
+        match self.swap(name, &version).await {
+            Ok(()) => self.went_live(name, &version, noticed),
+            Err(fault) => self.reject(name, Some(digest), &fault),
+        }
+    }
+
+    /// Tries a version under the live configuration.
+    async fn swap(&mut self, name: &Arc<str>, version: &Arc<Version>) -> Result<(), String> {
+        let config = Arc::clone(&self.config);
+        check_pin(&config, version)?;
+        let choose = |wanted: &str| {
+            if *wanted == **name { Some(Arc::clone(version)) } else { self.live(wanted) }
+        };
+        let prepared = self.ground(&self.keys).prepare(&config, choose).map_err(|fault| fault.fault.to_string())?;
+        self.publish(config, prepared).await;
+        Ok(())
+    }
+
+    fn went_live(&mut self, name: &Arc<str>, version: &Arc<Version>, noticed: Instant) {
+        let used = self.uses.values().any(|used| used.version.name == *name);
+        let Some(plugin) = self.plugins.get_mut(name) else { return };
+        let milliseconds = u64::try_from(noticed.elapsed().as_millis()).unwrap_or(u64::MAX);
+        *plugin = Plugin {
+            live: Some(Arc::clone(version)),
+            newest: Some(version.digest),
+            since: Some(status::unix_seconds()),
+            live_after_ms: Some(milliseconds),
+            versions: plugin.versions + 1,
+            ..Plugin::default()
+        };
+        self.metrics.swap(name, "live");
+        tracing::info!(plugin = &**name, digest = version.hex(), milliseconds, used, "plugin is live");
+    }
+
+    fn reject(&mut self, name: &Arc<str>, digest: Option<[u8; 32]>, reason: &str) {
+        let plugin = self.plugins.entry(Arc::clone(name)).or_default();
+        plugin.fault = Some(reason.to_owned());
+        let digest = digest.map(|digest| crate::plugin::hex(&digest));
+        let serving = plugin.live.as_ref().map(|live| live.hex());
+        self.metrics.swap(name, "rejected");
+        tracing::error!(plugin = &**name, digest, serving, reason, "plugin file rejected");
+    }
+
+    /// Reads the configuration's file again.
+    async fn reload(&mut self) {
+        let text = std::fs::read(&self.file).ok();
+        if text == self.text {
+            return;
+        }
+        self.text = text;
+        let config = match Config::load(&self.file) {
+            Ok(config) => Arc::new(config),
+            Err(faults) => {
+                for fault in faults {
+                    tracing::error!(fault = %fault, "configuration rejected");
+                }
+                self.metrics.reload("rejected");
+                return;
+            }
+        };
+        self.pending = None;
+        match self.try_config(&config).await {
+            Ok(()) => {
+                self.metrics.reload("applied");
+                tracing::info!(file = %self.file.display(), "configuration applied");
+            }
+            Err(reason) => {
+                self.metrics.reload("rejected");
+                tracing::error!(file = %self.file.display(), reason, "configuration rejected");
+                self.pending = Some(config);
+            }
+        }
+    }
+
+    /// Brings a configuration into force, with candidates in place of live versions that do not fit it.
+    async fn try_config(&mut self, config: &Arc<Config>) -> Result<(), String> {
+        if config.server.listen != self.config.server.listen || config.server.workers != self.config.server.workers {
+            return Err("`server.listen` and `server.workers` take a restart".into());
+        }
+        if config.admin != self.config.admin || config.plugins != self.config.plugins {
+            return Err("`admin` and `plugins` take a restart".into());
+        }
+        let keys = KeySets::load(&config.keys, &self.keys);
+        let mut promoted = BTreeSet::new();
+        let prepared = loop {
+            let choose = |name: &str| {
+                let plugin = self.plugins.get(name)?;
+                let version = if promoted.contains(name) { &plugin.candidate } else { &plugin.live };
+                version.clone().or_else(|| plugin.candidate.clone())
+            };
+            let pins = uses(config).filter_map(|(_, used)| choose(&used.plugin));
+            let tried = match pins.map(|version| check_pin(config, &version).map_err(|fault| (version, fault))).collect() {
+                Err((version, fault)) => Err((Arc::clone(&version.name), fault)),
+                Ok(()) => self
+                    .ground(&keys)
+                    .prepare(config, choose)
+                    .map_err(|PlanFault { plugin, fault }| (plugin, fault.to_string())),
+            };
+            match tried {
+                Ok(prepared) => break prepared,
+                Err((plugin, fault)) => {
+                    let other = self.plugins.get(&plugin).is_some_and(|known| known.candidate.is_some());
+                    if !other || !promoted.insert(Arc::clone(&plugin)) {
+                        return Err(format!("plugin {plugin}: {fault}"));
+                    }
+                }
+            }
+        };
+        self.keys = keys;
+        self.publish(Arc::clone(config), prepared).await;
+        let serving: BTreeMap<_, _> = self.uses.values().map(|used| (used.version.name.clone(), used.version.clone())).collect();
+        for (name, version) in serving {
+            let live = self.plugins.get(&name).and_then(|plugin| plugin.live.as_ref());
+            if live.is_none_or(|live| live.digest != version.digest) {
+                self.went_live(&name, &version, Instant::now());
+            }
+        }
+        Ok(())
+    }
+
+    fn live(&self, name: &str) -> Option<Arc<Version>> {
+        self.plugins.get(name)?.live.clone()
+    }
+
+    fn ground<'a>(&'a self, keys: &'a KeySets) -> Ground<'a> {
+        Ground { engine: &self.engine, keys, workers: self.workers.len(), live: &self.uses }
+    }
+
+    /// Hands a plan to every worker, and waits until all have it: from then on no new request begins with the old one.
+    async fn publish(&mut self, config: Arc<Config>, prepared: Prepared) {
+        let Prepared { uses, mut instances } = prepared;
+        let limits = |api: &crate::config::Api| Arc::new(Limits::new(&api.limits, &self.tables));
+        let plan = Arc::new(Plan {
+            uses: uses.clone(),
+            services: self.services.apply(&config.services, Instant::now()),
+            limits: config.apis.iter().map(|api| (Arc::clone(&api.name), limits(api))).collect(),
+            failed: config.server.failed_auth.map(|rate| Arc::new(FailedAuth::new(rate, &self.tables))),
+            held: Arc::clone(&self.held),
+            config: Arc::clone(&config),
+        });
+        let (taken, mut all_taken) = mpsc::channel(1);
+        for worker in &self.workers {
+            let instances =
+                instances.iter_mut().filter_map(|(name, list)| Some((name.clone(), list.pop()?))).collect();
+            // A worker that is gone takes no requests either.
+            let _ = worker.send(Update { plan: Arc::clone(&plan), instances, _taken: taken.clone() });
+        }
+        drop(taken);
+        let _ = all_taken.recv().await;
+        self.terms.send_replace(Terms::new(&config.server));
+        self.config = config;
+        self.uses = uses;
+        self.plan = Some(plan);
+    }
+
+    /// Lets the admin API see what is now.
+    fn tell(&self) {
+        let named: BTreeSet<Arc<str>> = uses(&self.config).map(|(_, used)| Arc::clone(&used.plugin)).collect();
+        let mut plugins: BTreeMap<Arc<str>, PluginStatus> = self
+            .plugins
+            .iter()
+            .map(|(name, plugin)| {
+                let state = match (&plugin.live, &plugin.fault, named.contains(name)) {
+                    (_, Some(_), _) => "failed",
+                    (Some(_), None, true) => "live",
+                    (None, None, true) => "waiting",
+                    (_, None, false) => "unused",
+                };
+                let status = PluginStatus {
+                    state,
+                    digest: plugin.live.as_ref().map(|live| live.hex()),
+                    since: plugin.since,
+                    live_after_ms: plugin.live_after_ms,
+                    versions: plugin.versions,
+                    fault: plugin.fault.clone(),
+                    removed: plugin.removed,
+                    uses: Vec::new(),
+                };
+                (Arc::clone(name), status)
+            })
+            .collect();
+        for name in named {
+            plugins.entry(name).or_insert_with(|| PluginStatus { state: "waiting", ..PluginStatus::default() });
+        }
+        self.status.set(plugins, self.uses.values().cloned().collect());
+    }
+}
+
+/// A plugin's pinned digest.
+fn check_pin(config: &Config, version: &Version) -> Result<(), String> {
+    match config.plugin.get(&version.name).and_then(|plugin| plugin.sha256) {
+        Some(pin) if pin != version.digest => {
+            Err(format!("its SHA-256 is {}, and `plugin.{}.sha256` is {}", version.hex(), version.name, crate::plugin::hex(&pin)))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,286 @@
+//! The start and the end: threads, listeners and signals.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use notify::Watcher;
+use tokio::sync::{mpsc, watch};
+
+use super::plan::uses;
+use super::worker::{self, Start};
+use super::{Change, Control, Plugin, check_pin, status};
+use crate::admin::{self, Desk};
+use crate::balance::Services;
+use crate::config::{Config, Fault};
+use crate::keys::KeySets;
+use crate::limit::Tables;
+use crate::metrics::Metrics;
+use crate::plugin::folder::{self, Event, Folder};
+use crate::plugin::{Engine, Version};
+use crate::server::{self, Inbox, Terms};
+
+/// Editors write a file in several steps: it is read when it has been quiet for so long.
+const QUIET: Duration = Duration::from_millis(50);
+/// How often the configuration is looked at without notice, because notices can be lost.
+const RESCAN: Duration = Duration::from_secs(2);
+
+/// Why a gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartFault {
+    /// The configuration has faults.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Config(Vec<Fault>),
+    /// A listener cannot be bound.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, std::io::Error),
+    /// The machine does not give what is needed.
+    #[error("cannot start: {0:#}")]
+    Machine(anyhow::Error),
+}
+
+/// A gateway that runs. Dropping it without [`Running::stop`] leaves it running.
+pub struct Running {
+    /// Where clients come in, with the ports that were bound.
+    pub addresses: Vec<SocketAddr>,
+    /// Where operators look in.
+    pub admin: Option<SocketAddr>,
+    stop: watch::Sender<bool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Stops accepting, lets requests in flight end within the configured time, and returns when all threads have ended.
+    pub fn stop(self) {
+        self.stop.send_replace(true);
+        for thread in self.threads {
+            // A thread that panicked has said so.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Starts the gateway of a configuration's file, and returns when it serves.
+///
+/// # Errors
+/// The configuration has faults, or the machine does not give what is needed.
+pub fn start(file: &Path) -> Result<Running, StartFault> {
+    let config = Config::load(file).map_err(StartFault::Config)?;
+    crate::log::start(&config.log);
+    let machine = |fault: std::io::Error| StartFault::Machine(fault.into());
+    let bound = |address: SocketAddr| server::bind(address).map_err(|fault| StartFault::Listen(address, fault));
+    let listeners = config.server.listen.iter().map(|address| bound(*address)).collect::<Result<Vec<_>, _>>()?;
+    let addresses = listeners.iter().map(std::net::TcpListener::local_addr).collect::<Result<_, _>>().map_err(machine)?;
+    let desk = config.admin.map(bound).transpose()?;
+    let admin = desk.as_ref().map(std::net::TcpListener::local_addr).transpose().map_err(machine)?;
+    let (stop, stopped) = watch::channel(false);
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let file = file.to_path_buf();
+    let control = std::thread::Builder::new().name("control".into()).spawn(move || {
+        let house = House { file, config: Arc::new(config), listeners, desk, stopped };
+        if let Err(fault) = house.run(&ready) {
+            // Where the start has failed already, it has been told.
+            let _ = ready.send(Err(fault));
+        }
+    });
+    let control = control.map_err(machine)?;
+    match is_ready.recv() {
+        Ok(Ok(())) => Ok(Running { addresses, admin, stop, threads: vec![control] }),
+        Ok(Err(fault)) => Err(StartFault::Machine(fault)),
+        Err(_) => Err(StartFault::Machine(anyhow::anyhow!("the control thread ended"))),
+    }
+}
+
+/// Everything that is there before the first request.
+struct House {
+    file: PathBuf,
+    config: Arc<Config>,
+    listeners: Vec<std::net::TcpListener>,
+    desk: Option<std::net::TcpListener>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl House {
+    fn run(self, ready: &std::sync::mpsc::Sender<anyhow::Result<()>>) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(self.live(ready))
+    }
+
+    async fn live(self, ready: &std::sync::mpsc::Sender<anyhow::Result<()>>) -> anyhow::Result<()> {
+        let Self { file, config, listeners, desk, stopped } = self;
+        let metrics = Arc::new(Metrics::default());
+        let engine = Engine::new(config.plugins.cache.clone(), Arc::clone(&metrics))?;
+        let (changes, inbox) = mpsc::unbounded_channel();
+        let mut folder = Folder::new(&config.plugins);
+        let first = folder.scan_now();
+        let (terms, terms_receiver) = watch::channel(Terms::new(&config.server));
+        let mut control = Control {
+            text: std::fs::read(&file).ok(),
+            pending: None,
+            tables: Tables::new(),
+            services: Arc::new(Services::new(tokio::runtime::Handle::current())),
+            keys: KeySets::load(&config.keys, &KeySets::default()),
+            plugins: BTreeMap::new(),
+            uses: BTreeMap::new(),
+            plan: None,
+            workers: Vec::new(),
+            terms,
+            held: Arc::default(),
+            metrics: Arc::clone(&metrics),
+            status: Arc::default(),
+            changes: changes.clone(),
+            file: file.clone(),
+            config: Arc::clone(&config),
+            engine,
+        };
+        let (mut inboxes, mut workers) = (Vec::new(), Vec::new());
+        for index in 0..config.server.workers {
+            let (inbox, connections) = Inbox::new();
+            let (updates, receiver) = mpsc::unbounded_channel();
+            inboxes.push(inbox);
+            control.workers.push(updates);
+            workers.push(worker::spawn(Start {
+                index,
+                connections,
+                updates: receiver,
+                terms: terms_receiver.clone(),
+                stop: stopped.clone(),
+                grace: config.server.shutdown,
+                metrics: Arc::clone(&metrics),
+            })?);
+        }
+        control.first(first).await;
+        let stopping = Arc::new(AtomicBool::new(false));
+        if let Some(desk) = desk {
+            let desk_of = Desk {
+                metrics: Arc::clone(&metrics),
+                status: Arc::clone(&control.status),
+                services: Arc::clone(&control.services),
+                stopping: Arc::clone(&stopping),
+            };
+            tokio::spawn(admin::serve(tokio::net::TcpListener::from_std(desk)?, desk_of));
+        }
+        let acceptor = acceptor(listeners, inboxes, metrics, config.server.connections, stopped.clone())?;
+        let to = changes.clone();
+        let _folder = folder::watch(folder, move |event| drop(to.send(Change::Folder(event))))?;
+        let _file = watch_file(&file, changes.clone());
+        tokio::spawn(stop_on(stopped, stopping, changes));
+        // Whoever started us waits for it.
+        let _ = ready.send(Ok(()));
+        control.work(inbox).await;
+        for thread in workers.into_iter().chain([acceptor]) {
+            // The admin listener goes on answering while requests in flight end.
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+        Ok(())
+    }
+}
+
+/// Tells the control loop that the operator wants to stop.
+async fn stop_on(
+    mut stopped: watch::Receiver<bool>,
+    stopping: Arc<AtomicBool>,
+    changes: mpsc::UnboundedSender<Change>,
+) {
+    // The sender is dropped only where the process ends.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+    stopping.store(true, Relaxed);
+    let _ = changes.send(Change::Stop);
+}
+
+fn acceptor(
+    listeners: Vec<std::net::TcpListener>,
+    inboxes: Vec<Inbox>,
+    metrics: Arc<Metrics>,
+    most: usize,
+    stop: watch::Receiver<bool>,
+) -> std::io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("accept".into()).spawn(move || {
+        if let Err(fault) = runtime.block_on(server::accept(listeners, inboxes, metrics, most, stop)) {
+            tracing::error!(reason = %fault, "accepting ended");
+        }
+    })
+}
+
+/// Watches the configuration's file: by notice, and now and then without.
+fn watch_file(file: &Path, changes: mpsc::UnboundedSender<Change>) -> Option<notify::RecommendedWatcher> {
+    let (touched, touches) = std::sync::mpsc::channel::<()>();
+    let spawned = std::thread::Builder::new().name("config-watch".into()).spawn(move || {
+        loop {
+            match touches.recv_timeout(RESCAN) {
+                Ok(()) => while touches.recv_timeout(QUIET).is_ok() {},
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return,
+            }
+            if changes.send(Change::Config).is_err() {
+                return;
+            }
+        }
+    });
+    let notice = move |_: notify::Result<notify::Event>| drop(touched.send(()));
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let watching = spawned.map_err(anyhow::Error::from).and_then(|_thread| {
+        let mut watcher = notify::recommended_watcher(notice)?;
+        watcher.watch(folder, notify::RecursiveMode::NonRecursive)?;
+        Ok(watcher)
+    });
+    watching.map_err(|fault| tracing::warn!(reason = %fault, "the configuration's file is only looked at now and then")).ok()
+}
+
+impl Control {
+    /// Loads what the folder has at the start, all files at once, and makes the first plan. A plugin that fails is missing:
+    /// its APIs answer 503 until a better one is dropped in.
+    async fn first(&mut self, events: Vec<Event>) {
+        let mut loading = Vec::new();
+        for event in events {
+            let Event::Seen { name, bytes, digest, .. } = event else {
+                self.folder(event).await;
+                continue;
+            };
+            self.plugins.entry(Arc::clone(&name)).or_default().newest = Some(digest);
+            let engine = Arc::clone(&self.engine);
+            let load = move || (engine.load(Arc::clone(&name), &bytes, digest), name, digest);
+            loading.push(tokio::task::spawn_blocking(load));
+        }
+        let mut fits: BTreeMap<Arc<str>, Arc<Version>> = BTreeMap::new();
+        for load in loading {
+            let Ok((version, name, digest)) = load.await else { continue };
+            let version = version.map(Arc::new).map_err(|fault| fault.to_string());
+            match version.and_then(|version| check_pin(&self.config, &version).map(|()| version)) {
+                Ok(version) => drop(fits.insert(name, version)),
+                Err(fault) => self.reject(&name, Some(digest), &fault),
+            }
+        }
+        let config = Arc::clone(&self.config);
+        let prepared = loop {
+            match self.ground(&self.keys).prepare(&config, |name| fits.get(name).cloned()) {
+                Ok(prepared) => break prepared,
+                Err(fault) => {
+                    let version = fits.remove(&fault.plugin);
+                    self.reject(&fault.plugin, version.as_ref().map(|version| version.digest), &fault.fault.to_string());
+                    self.plugins.entry(fault.plugin).or_default().candidate = version;
+                }
+            }
+        };
+        for (name, version) in fits {
+            let plugin = self.plugins.entry(name).or_default();
+            *plugin = Plugin {
+                newest: Some(version.digest),
+                live: Some(version),
+                since: Some(status::unix_seconds()),
+                versions: 1,
+                ..Plugin::default()
+            };
+        }
+        for (name, used) in uses(&config).filter(|(name, _)| !prepared.uses.contains_key(name)) {
+            tracing::warn!(plugin = &*used.plugin, r#use = %name, "plugin is missing: its API answers 503 until it is there");
+        }
+        self.publish(config, prepared).await;
+        self.tell();
+    }
+}

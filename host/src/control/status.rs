@@ -1,0 +1,92 @@
+//! What operators see of plugins.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+use crate::plugin::Use;
+
+/// One plugin, as `/plugins` shows it.
+#[derive(Clone, Serialize, Default)]
+pub struct PluginStatus {
+    /// `live`, `failed` (a newer file was rejected), `waiting` (named, and not there) or `unused`.
+    pub state: &'static str,
+    /// The digest of the version that serves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// When that went live, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    /// From the file's last byte to live, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live_after_ms: Option<u64>,
+    /// Versions that went live since the start.
+    pub versions: u64,
+    /// Why the newest file does not serve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+    /// Whether the file is gone from the folder.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub removed: bool,
+    /// Its uses.
+    pub uses: Vec<UseStatus>,
+}
+
+/// One use of a plugin.
+#[derive(Clone, Serialize)]
+pub struct UseStatus {
+    /// The API.
+    pub api: Arc<str>,
+    /// The stage.
+    pub stage: &'static str,
+    /// Calls so far.
+    pub calls: u64,
+    /// Those that gave no verdict.
+    pub failures: u64,
+    /// Whether it is suspended.
+    pub suspended: bool,
+}
+
+impl UseStatus {
+    fn of(used: &Use, now: Instant) -> Self {
+        Self {
+            api: Arc::clone(&used.name.api),
+            stage: used.name.stage.name(),
+            calls: used.counts.calls.load(Relaxed),
+            failures: used.counts.failures.load(Relaxed),
+            suspended: used.is_suspended(now),
+        }
+    }
+}
+
+/// What the control thread last said, for whoever looks.
+#[derive(Default)]
+pub struct Status {
+    plugins: Mutex<(BTreeMap<Arc<str>, PluginStatus>, Vec<Arc<Use>>)>,
+}
+
+impl Status {
+    pub(super) fn set(&self, plugins: BTreeMap<Arc<str>, PluginStatus>, uses: Vec<Arc<Use>>) {
+        *self.plugins.lock().unwrap_or_else(PoisonError::into_inner) = (plugins, uses);
+    }
+
+    /// The plugins by name, with counters of this moment.
+    #[must_use]
+    pub fn plugins(&self, now: Instant) -> BTreeMap<Arc<str>, PluginStatus> {
+        let (mut plugins, uses) = self.plugins.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for used in uses {
+            if let Some(plugin) = plugins.get_mut(&used.version.name) {
+                plugin.uses.push(UseStatus::of(&used, now));
+            }
+        }
+        plugins
+    }
+}
+
+/// Seconds since 1970.
+pub(super) fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,56 @@
+//! One worker: a thread with a runtime of its own.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::{LocalSet, spawn_local};
+
+use super::Update;
+use super::plan::Site;
+use crate::gateway::Worker;
+use crate::metrics::Metrics;
+use crate::server::{Connections, Terms, serve};
+
+/// Plugins run on a worker's stack, and so does everything else.
+const STACK_BYTES: usize = 4 * 1024 * 1024;
+
+/// What a worker is started with.
+pub(super) struct Start {
+    pub(super) index: usize,
+    pub(super) connections: Connections,
+    pub(super) updates: mpsc::UnboundedReceiver<Update>,
+    pub(super) terms: watch::Receiver<Terms>,
+    pub(super) stop: watch::Receiver<bool>,
+    pub(super) grace: Duration,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// Starts a worker; it ends after `stop` says so and its requests have ended.
+pub(super) fn spawn(start: Start) -> std::io::Result<std::thread::JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name(format!("worker-{}", start.index)).stack_size(STACK_BYTES).spawn(move || {
+        LocalSet::new().block_on(&runtime, work(start));
+    })
+}
+
+async fn work(start: Start) {
+    let Start { index, connections, mut updates, terms, stop, grace, metrics } = start;
+    let mut site = Site::new(index, Arc::clone(&metrics));
+    let Some(Update { plan, instances, _taken }) = updates.recv().await else { return };
+    let gateway = Rc::new(site.build(&plan, instances));
+    let worker = Rc::new(Worker::new(index, gateway, Rc::clone(&site.pools), metrics));
+    drop((plan, _taken));
+    let apply = {
+        let worker = Rc::clone(&worker);
+        async move {
+            while let Some(Update { plan, instances, _taken }) = updates.recv().await {
+                worker.gateway.replace(Rc::new(site.build(&plan, instances)));
+            }
+        }
+    };
+    let apply = spawn_local(apply);
+    serve(worker, connections, terms, stop, grace).await;
+    apply.abort();
+}

@@ -1,0 +1,29 @@
+//! Gatewright: an API gateway and load balancer whose policy is WebAssembly.
+//!
+//! The modules stand in the order in which a request meets them; [`gateway`] has the whole path in one function.
+
+pub mod server;
+
+pub mod gateway;
+
+pub mod api;
+pub mod clean;
+pub mod request;
+
+pub mod auth;
+pub mod limit;
+pub mod route;
+pub mod validate;
+
+pub mod balance;
+pub mod forward;
+pub mod refusal;
+
+pub mod plugin;
+
+pub mod admin;
+pub mod config;
+pub mod control;
+pub mod keys;
+pub mod log;
+pub mod metrics;

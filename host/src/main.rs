@@ -1,0 +1,98 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use gatewright::config::{self, Config};
+
+/// An API gateway and load balancer whose policy is WebAssembly.
+///
+/// Requests are authenticated, limited, validated, routed and balanced, in this order. Who may call, what is valid and which
+/// service gets it is decided by plugins: components in a watched folder, in any language, live a moment after they are
+/// dropped in.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway until SIGTERM or SIGINT; requests in flight are then answered.
+    ///
+    /// The configuration's file and the plugin folder are watched: a change is applied as a whole or not at all, and never
+    /// costs a request.
+    Run {
+        /// The configuration, in TOML.
+        #[arg(short, long, default_value = "gateway.toml")]
+        config: PathBuf,
+    },
+    /// Check a configuration and print every fault, each with file, line and key.
+    Check {
+        /// The configuration, in TOML.
+        #[arg(short, long, default_value = "gateway.toml")]
+        config: PathBuf,
+    },
+    /// Print the JSON Schema of the configuration, for editors.
+    Schema,
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Run { config } => run(&config),
+        Command::Check { config } => check(&config),
+        Command::Schema => {
+            println!("{}", config::schema());
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn check(file: &std::path::Path) -> ExitCode {
+    match Config::load(file) {
+        Ok(config) => {
+            let (apis, services) = (config.apis.len(), config.services.len());
+            println!("{}: good ({apis} APIs, {services} services)", file.display());
+            ExitCode::SUCCESS
+        }
+        Err(faults) => {
+            faults.iter().for_each(|fault| eprintln!("{fault}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(file: &std::path::Path) -> ExitCode {
+    let outcome = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from);
+    let stopped = outcome.and_then(|runtime| {
+        use tokio::signal::unix::{SignalKind, signal};
+        // Before the start, so that no signal is lost in between.
+        let (mut term, mut int) =
+            runtime.block_on(async { anyhow::Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)) })?;
+        let running = gatewright::control::start(file)?;
+        for address in &running.addresses {
+            tracing::info!(%address, "listening");
+        }
+        if let Some(admin) = running.admin {
+            tracing::info!(address = %admin, "admin listening");
+        }
+        runtime.block_on(async {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+        });
+        tracing::info!("stopping: requests in flight are answered");
+        running.stop();
+        Ok(())
+    });
+    match stopped {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("{fault:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

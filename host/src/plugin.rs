@@ -1,0 +1,170 @@
+//! The only face of Wasm: plugins are loaded, configured, called and replaced here.
+//!
+//! A *version* is one file's content, compiled. A *use* is one stage of one API with one configuration; it has one instance
+//! per worker. What a plugin says is checked and translated into [`verdict`]s before anybody sees it.
+
+mod capabilities;
+mod engine;
+pub mod folder;
+mod inputs;
+mod r#use;
+mod v0_1;
+pub mod verdict;
+mod wasi;
+
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::HeaderName;
+
+pub use engine::{Engine, LoadFault, Version, hex};
+pub(crate) use inputs::conceal;
+pub use inputs::{Unclear, View};
+pub use r#use::{Instance, Local, NoVerdict, Use, UseFault, UseName, Verdict};
+
+/// Where in the path a plugin stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Stage {
+    /// Says who is calling.
+    Auth,
+    /// Says whether a request is valid.
+    Validation,
+    /// Says which service a request goes to.
+    Routing,
+}
+
+impl Stage {
+    /// All of them, in the path's order.
+    pub const ALL: [Self; 3] = [Self::Auth, Self::Validation, Self::Routing];
+
+    /// The name in the contract, in logs and in metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::Validation => "validation",
+            Self::Routing => "routing",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One part of a request that a plugin declared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the contract's `inputs` has the words")]
+pub enum Input {
+    Method,
+    Scheme,
+    Authority,
+    Path,
+    Query,
+    QueryParameter(String),
+    Header(HeaderName),
+    Cookie(String),
+    ClientAddress,
+    CallerSubject,
+    CallerPlan,
+    CallerScopes,
+    CallerAttribute(String),
+}
+
+/// What a plugin said of itself in `configure`. All instances of a use say the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Declaration {
+    /// The inputs by slot.
+    pub inputs: Vec<Input>,
+    /// Whether and which bodies it sees.
+    pub body: Option<BodyInput>,
+    /// Whether it sees every header field.
+    pub all_headers: bool,
+    /// Fields that it may set for the service.
+    pub identity: Vec<HeaderName>,
+    /// Its `WWW-Authenticate` challenges.
+    pub challenges: Vec<String>,
+    /// How long its verdicts may be remembered, in milliseconds; none: not.
+    pub remember_ms: Option<u32>,
+}
+
+/// Which bodies a plugin sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BodyInput {
+    /// Longer ones are answered 413.
+    pub most_bytes: usize,
+    /// Media types in lower case; `application/*+json` has one star; empty: all.
+    pub media_types: Vec<String>,
+    /// Whether others pass unseen instead of being answered 415.
+    pub pass_others: bool,
+}
+
+/// A call that gave no verdict. The stage's failure mode decides; the text is for the log only.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Failure {
+    /// It ran into a trap.
+    #[error("trap: {0}")]
+    Trap(String),
+    /// It took longer than it may.
+    #[error("over its time")]
+    Time,
+    /// It asked for more memory than it may have.
+    #[error("over its memory")]
+    Memory,
+    /// It answered what cannot be.
+    #[error("bad answer: {0}")]
+    Answer(String),
+    /// It failed too often of late and is not called.
+    #[error("suspended")]
+    Suspended,
+    /// All places of its pool were taken for too long.
+    #[error("no place in the offload pool")]
+    Busy,
+}
+
+impl Failure {
+    pub(crate) fn answer(reason: impl Into<String>) -> Self {
+        Self::Answer(reason.into())
+    }
+
+    /// The kind, as a metric label.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Trap(_) => "trap",
+            Self::Time => "time",
+            Self::Memory => "memory",
+            Self::Answer(_) => "answer",
+            Self::Suspended => "suspended",
+            Self::Busy => "busy",
+        }
+    }
+}
+
+/// The place of a plugin in a stage on one worker.
+pub enum Slot {
+    /// It is there.
+    Live(Rc<Local>),
+    /// The configuration names it and the folder lacks it.
+    Missing(Arc<str>),
+}
+
+impl Slot {
+    /// The plugin, where it is there.
+    #[must_use]
+    pub fn live(&self) -> Option<&Local> {
+        match self {
+            Self::Live(local) => Some(local),
+            Self::Missing(_) => None,
+        }
+    }
+
+    /// What it declared.
+    #[must_use]
+    pub fn declaration(&self) -> Option<&Declaration> {
+        self.live().map(|local| &local.shared.declaration)
+    }
+}

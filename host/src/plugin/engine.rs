@@ -1,0 +1,242 @@
+//! From a file's bytes to a version: compiled, its imports and exports checked against the contract.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, InstancePre, Linker};
+use crate::metrics::Metrics;
+use wasmtime::{Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+
+use super::capabilities::State;
+use super::v0_1::{self, Exports};
+use super::{Stage, wasi};
+
+/// How often the clock of all plugins ticks: the grain of a call's time.
+pub(super) const TICK: Duration = Duration::from_millis(1);
+/// A plugin that recurses deeper than this traps; workers have room for it.
+const STACK_BYTES: usize = 512 * 1024;
+/// Linear memories that may exist at one time, over all versions, uses and workers.
+const MOST_MEMORIES: u32 = 2_000;
+/// The most that any setting may give one linear memory.
+const MOST_MEMORY_BYTES: usize = 1 << 30;
+/// Elements of one table: QuickJS and CPython need tens of thousands.
+pub(super) const MOST_TABLE_ELEMENTS: usize = 100_000;
+/// Core instances, memories and tables within one component.
+const MOST_PARTS: u32 = 64;
+/// Memory of a returned slot that is zeroed rather than unmapped.
+const KEPT_RESIDENT_BYTES: usize = 128 * 1024;
+
+/// Compiles plugins and runs the clock that bounds their calls.
+pub struct Engine {
+    engine: wasmtime::Engine,
+    cache: Option<PathBuf>,
+    /// Where failures of calls are counted.
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// A file that is no plugin.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadFault {
+    /// A core module, text, or noise.
+    #[error("not a WebAssembly component: {0}")]
+    NotComponent(String),
+    /// It needs what its configuration does not grant.
+    #[error("imports `{import}`, which is not granted (`plugin.{plugin}.keys` grants key sets)")]
+    NotGranted {
+        /// The plugin's name.
+        plugin: Arc<str>,
+        /// The interface.
+        import: String,
+    },
+    /// It needs what this host does not have.
+    #[error("imports `{0}`, which this host (contract {version}) does not offer", version = v0_1::VERSION)]
+    UnknownImport(String),
+    /// It exports no stage.
+    #[error("exports none of `auth`, `validation` and `routing` of {package}@{version}", package = v0_1::PACKAGE, version = v0_1::VERSION)]
+    NoStage,
+    /// It does not export the stage that a configuration uses, or in other types.
+    #[error("cannot be used for {stage}: {reason}")]
+    Stage {
+        /// The stage.
+        stage: Stage,
+        /// What is missing.
+        reason: String,
+    },
+    /// It does not fit together.
+    #[error("does not link: {0}")]
+    Link(String),
+}
+
+impl Engine {
+    /// Starts the engine and its clock, a thread that ends with the engine.
+    ///
+    /// # Errors
+    /// The machine cannot run it.
+    pub fn new(cache: Option<PathBuf>, metrics: Arc<Metrics>) -> anyhow::Result<Arc<Self>> {
+        let engine = wasmtime::Engine::new(&settings()).map_err(|fault| anyhow::anyhow!("{fault:#}"))?;
+        let clock = engine.weak();
+        std::thread::Builder::new().name("plugin-clock".into()).spawn(move || {
+            while let Some(engine) = clock.upgrade() {
+                engine.increment_epoch();
+                drop(engine);
+                std::thread::sleep(TICK);
+            }
+        })?;
+        Ok(Arc::new(Self { engine, cache, metrics }))
+    }
+
+    pub(super) fn raw(&self) -> &wasmtime::Engine {
+        &self.engine
+    }
+
+    /// Compiles and checks one file. Takes seconds for large plugins: never call it on a worker.
+    ///
+    /// # Errors
+    /// The file is no component, or exports no stage.
+    pub fn load(&self, name: Arc<str>, bytes: &[u8], digest: [u8; 32]) -> Result<Version, LoadFault> {
+        let component = self.compile(bytes, digest)?;
+        let kind = component.component_type();
+        for (name, item) in kind.imports(&self.engine).filter(|(name, _)| !name.starts_with("wasi:")) {
+            self.check_import(name, &item.ty)?;
+        }
+        let imports: Vec<String> = kind.imports(&self.engine).map(|(name, _)| name.to_string()).collect();
+        let stages: BTreeSet<Stage> = kind
+            .exports(&self.engine)
+            .filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentInstance(_)))
+            .filter_map(|(name, _)| {
+                Stage::ALL.into_iter().find(|stage| {
+                    name.strip_prefix(v0_1::PACKAGE)
+                        .and_then(|rest| rest.strip_prefix('/'))
+                        .and_then(|rest| rest.strip_prefix(stage.name()))
+                        .is_some_and(|rest| rest.starts_with("@0.1."))
+                })
+            })
+            .collect();
+        if stages.is_empty() {
+            return Err(LoadFault::NoStage);
+        }
+        Ok(Version { name, digest, bytes: bytes.len(), component, imports, stages })
+    }
+
+    /// An interface of the contract may come from a newer 0.1.x as long as it names no function that is not here.
+    fn check_import(&self, name: &str, item: &ComponentItem) -> Result<(), LoadFault> {
+        let known = v0_1::functions(name).ok_or_else(|| LoadFault::UnknownImport(name.to_owned()))?;
+        let ComponentItem::ComponentInstance(instance) = item else {
+            return Err(LoadFault::UnknownImport(name.to_owned()));
+        };
+        let missing = instance
+            .exports(&self.engine)
+            .find(|(function, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)) && !known.contains(function));
+        match missing {
+            Some((function, _)) => Err(LoadFault::UnknownImport(format!("{name}#{function}"))),
+            None => Ok(()),
+        }
+    }
+
+    fn compile(&self, bytes: &[u8], digest: [u8; 32]) -> Result<Component, LoadFault> {
+        let _ = (&self.cache, digest);
+        Component::from_binary(&self.engine, bytes).map_err(|fault| LoadFault::NotComponent(first_line(&fault)))
+    }
+
+    /// Links a version with what it is granted, for one stage.
+    pub(super) fn link(&self, version: &Version, stage: Stage, jwt: bool) -> Result<Linked, LoadFault> {
+        let link_fault = |fault: wasmtime::Error| LoadFault::Link(first_line(&fault));
+        if let Some(import) = version.imports.iter().find(|import| v0_1::is_jwt(import)).filter(|_| !jwt) {
+            return Err(LoadFault::NotGranted { plugin: version.name.clone(), import: import.clone() });
+        }
+        let mut linker = Linker::<State>::new(&self.engine);
+        v0_1::link(&mut linker, jwt).map_err(link_fault)?;
+        wasi::link(&mut linker, &version.component, &self.engine).map_err(link_fault)?;
+        let pre = linker.instantiate_pre(&version.component).map_err(link_fault)?;
+        let exports = Exports::find(stage, &pre)
+            .map_err(|fault| LoadFault::Stage { stage, reason: format!("{fault:#}") })?;
+        Ok(Linked { pre, exports })
+    }
+}
+
+/// A version that can be instantiated for a stage.
+pub(super) struct Linked {
+    pub(super) pre: InstancePre<State>,
+    pub(super) exports: Exports,
+}
+
+/// One file's content, compiled and checked.
+pub struct Version {
+    /// The plugin's name.
+    pub name: Arc<str>,
+    /// SHA-256 of the file.
+    pub digest: [u8; 32],
+    /// The file's size.
+    pub bytes: usize,
+    component: Component,
+    imports: Vec<String>,
+    stages: BTreeSet<Stage>,
+}
+
+impl Version {
+    /// The digest as hexadecimal text.
+    #[must_use]
+    pub fn hex(&self) -> String {
+        hex(&self.digest)
+    }
+
+    /// The stages that it exports.
+    #[must_use]
+    pub fn stages(&self) -> &BTreeSet<Stage> {
+        &self.stages
+    }
+
+    /// The interfaces that it imports.
+    #[must_use]
+    pub fn imports(&self) -> &[String] {
+        &self.imports
+    }
+}
+
+/// Bytes as lower-case hexadecimal text.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn settings() -> Config {
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        .concurrency_support(false)
+        .wasm_memory64(false)
+        .epoch_interruption(true)
+        .max_wasm_stack(STACK_BYTES)
+        .cranelift_opt_level(OptLevel::Speed)
+        .parallel_compilation(true)
+        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(16))
+        .memory_init_cow(true);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_memories(MOST_MEMORIES)
+        .total_tables(MOST_MEMORIES * 2)
+        .total_component_instances(MOST_MEMORIES)
+        .total_core_instances(MOST_MEMORIES * 8)
+        .max_memory_size(MOST_MEMORY_BYTES)
+        .table_elements(MOST_TABLE_ELEMENTS)
+        .max_core_instances_per_component(MOST_PARTS)
+        .max_memories_per_component(MOST_PARTS)
+        .max_tables_per_component(MOST_PARTS)
+        .max_tables_per_module(MOST_PARTS)
+        .max_core_instance_size(4 << 20)
+        .max_component_instance_size(4 << 20)
+        .linear_memory_keep_resident(KEPT_RESIDENT_BYTES)
+        .table_keep_resident(KEPT_RESIDENT_BYTES);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
+fn first_line(fault: &wasmtime::Error) -> String {
+    format!("{fault:#}").lines().next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,447 @@
+//! One use of a plugin (a stage of an API with one configuration) and its instance on one worker.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use http::HeaderValue;
+use smallvec::SmallVec;
+use wasmtime::{Store, Trap};
+
+use super::capabilities::{GrantedKeys, State};
+use super::engine::{Engine, Linked, LoadFault, TICK, Version};
+use super::inputs::{Unclear, View};
+use super::v0_1::{Functions, Outcome, Request};
+use super::verdict::{Decision, Identified, Rejection};
+use super::{Declaration, Failure, Stage};
+use crate::config;
+
+/// Failures within [`WINDOW`] that suspend a use.
+const MOST_FAILURES: u32 = 5;
+/// How long a failure is held against a use.
+const WINDOW: Duration = Duration::from_secs(10);
+/// The first suspension; each further one is twice as long.
+const FIRST_SUSPENSION: Duration = Duration::from_secs(1);
+/// The longest suspension.
+const MOST_SUSPENSION: Duration = Duration::from_secs(60);
+
+/// Which use: two of the same name are the same use at different times.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UseName {
+    /// The API.
+    pub api: Arc<str>,
+    /// The stage.
+    pub stage: Stage,
+    /// The place among the stage's plugins.
+    pub index: usize,
+}
+
+impl fmt::Display for UseName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}[{}]", self.api, self.stage, self.index)
+    }
+}
+
+/// Why a version cannot serve a use.
+#[derive(Debug, thiserror::Error)]
+pub enum UseFault {
+    /// It is not made for it.
+    #[error(transparent)]
+    Load(#[from] LoadFault),
+    /// `configure` answered an error.
+    #[error("`configure` for {name}: {reason}")]
+    Refused {
+        /// The use.
+        name: UseName,
+        /// The plugin's words.
+        reason: String,
+    },
+    /// `configure`, or starting an instance, failed.
+    #[error("`configure` for {name} failed: {failure}")]
+    Failed {
+        /// The use.
+        name: UseName,
+        /// How.
+        failure: Failure,
+    },
+    /// Two instances of the same settings declared different things.
+    #[error("`configure` for {0} declares something else each time")]
+    Wavering(UseName),
+}
+
+/// A use that went live: shared by all workers.
+pub struct Use {
+    /// Which use.
+    pub name: UseName,
+    /// The file behind it.
+    pub version: Arc<Version>,
+    /// What it said of itself.
+    pub declaration: Declaration,
+    /// What happens when it fails.
+    pub on_failure: config::OnFailure,
+    /// Its settings, as JSON.
+    pub settings: Arc<str>,
+    /// What the host allows it.
+    pub host: config::Plugin,
+    keys: GrantedKeys,
+    linked: Linked,
+    engine: Arc<Engine>,
+    /// Calls, failures and suspensions over all workers.
+    pub counts: Counts,
+    challenges: Vec<HeaderValue>,
+    suspension: Suspension,
+}
+
+/// What a use did, over all workers.
+#[derive(Default, Debug)]
+pub struct Counts {
+    /// Calls that were made.
+    pub calls: AtomicU64,
+    /// Calls that gave no verdict, suspended ones not counted.
+    pub failures: AtomicU64,
+    /// How often it was suspended.
+    pub suspensions: AtomicU64,
+}
+
+impl Use {
+    /// Links, instantiates and configures a version for a use, with `count` instances that all declare the same.
+    ///
+    /// # Errors
+    /// It is not made for this stage, is not granted what it imports, or does not accept the settings.
+    pub fn prepare(
+        engine: &Arc<Engine>,
+        version: &Arc<Version>,
+        name: UseName,
+        used: &config::Use,
+        host: &config::Plugin,
+        keys: GrantedKeys,
+        count: usize,
+    ) -> Result<(Arc<Self>, Vec<Instance>), UseFault> {
+        let linked = engine.link(version, name.stage, !host.keys.is_empty())?;
+        let mut prepared = Self {
+            name,
+            version: Arc::clone(version),
+            declaration: Declaration::default(),
+            on_failure: used.on_failure,
+            settings: Arc::clone(&used.settings),
+            host: host.clone(),
+            keys,
+            linked,
+            engine: Arc::clone(engine),
+            counts: Counts::default(),
+            challenges: Vec::new(),
+            suspension: Suspension::default(),
+        };
+        let mut instances = Vec::with_capacity(count);
+        for _ in 0..count.max(1) {
+            let (instance, declaration) = prepared.start()?;
+            if instances.is_empty() {
+                let values = declaration.challenges.iter().filter_map(|challenge| HeaderValue::from_str(challenge).ok());
+                prepared.challenges = values.collect();
+                prepared.declaration = declaration;
+            } else if prepared.declaration != declaration {
+                return Err(UseFault::Wavering(prepared.name));
+            }
+            instances.push(instance);
+        }
+        Ok((Arc::new(prepared), instances))
+    }
+
+    /// Its challenges, as field values.
+    #[must_use]
+    pub fn challenges(&self) -> &[HeaderValue] {
+        &self.challenges
+    }
+
+    /// A new configured instance.
+    fn start(&self) -> Result<(Instance, Declaration), UseFault> {
+        let failed = |failure| UseFault::Failed { name: self.name.clone(), failure };
+        let state = State::new(
+            Arc::clone(&self.version.name),
+            Arc::clone(&self.name.api),
+            self.name.stage,
+            Arc::clone(&self.keys),
+            self.host.memory_bytes,
+        );
+        let mut store = Store::new(self.engine.raw(), state);
+        store.limiter(|state| &mut state.memory);
+        store.set_hostcall_fuel(self.host.answer_bytes);
+        store.set_epoch_deadline(ticks(self.host.configure_time));
+        let guest = self.linked.pre.instantiate(&mut store).map_err(|fault| failed(classify(&fault, store.data())))?;
+        let functions =
+            self.linked.exports.load(&mut store, &guest).map_err(|fault| failed(classify(&fault, store.data())))?;
+        match functions.configure(&mut store, &self.settings) {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => return Err(UseFault::Refused { name: self.name.clone(), reason }),
+            Err(fault) => return Err(failed(classify(&fault, store.data()))),
+        }
+        let declaration = store.data_mut().serve();
+        Ok((Instance { store, functions }, declaration))
+    }
+
+    /// A new instance in place of one that was thrown away.
+    fn restart(&self) -> Result<Instance, Failure> {
+        match self.start() {
+            Ok((instance, declaration)) if declaration == self.declaration => Ok(instance),
+            Ok(_) => Err(Failure::answer("`configure` declares something else than before")),
+            Err(UseFault::Failed { failure, .. }) => Err(failure),
+            Err(fault) => Err(Failure::answer(fault.to_string())),
+        }
+    }
+
+    /// Whether a use that is prepared of these would be this one.
+    #[must_use]
+    pub(crate) fn is_same(
+        &self,
+        version: &Arc<Version>,
+        used: &config::Use,
+        host: &config::Plugin,
+        keys: &BTreeMap<Arc<str>, Arc<crate::keys::KeySet>>,
+    ) -> bool {
+        let same_keys = self.keys.len() == keys.len()
+            && self.keys.iter().zip(keys).all(|(one, other)| one.0 == other.0 && Arc::ptr_eq(one.1, other.1));
+        self.version.digest == version.digest
+            && self.settings == used.settings
+            && self.on_failure == used.on_failure
+            && self.host == *host
+            && same_keys
+    }
+
+    /// Whether it is suspended at this moment.
+    #[must_use]
+    pub fn is_suspended(&self, now: Instant) -> bool {
+        self.suspension.holds(now)
+    }
+
+    fn failed(&self, failure: &Failure, now: Instant) {
+        self.counts.failures.fetch_add(1, Relaxed);
+        self.engine.metrics.failure(&self.version.name, failure.kind());
+        let (plugin, version) = (&*self.version.name, self.version.hex());
+        tracing::error!(plugin, version, r#use = %self.name, kind = failure.kind(), reason = %failure, "plugin failed");
+        if let Some(time) = self.suspension.failed(now) {
+            self.counts.suspensions.fetch_add(1, Relaxed);
+            tracing::error!(plugin, version, r#use = %self.name, seconds = time.as_secs(), "plugin suspended");
+        }
+    }
+}
+
+fn ticks(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX / 2).saturating_add(1)
+}
+
+fn classify(fault: &wasmtime::Error, state: &State) -> Failure {
+    match fault.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => Failure::Time,
+        _ if state.memory.denied => Failure::Memory,
+        _ => Failure::Trap(format!("{fault:#}").lines().take(3).collect::<Vec<_>>().join(" ")),
+    }
+}
+
+/// One configured instance: thrown away when a call fails.
+pub struct Instance {
+    store: Store<State>,
+    functions: Functions,
+}
+
+impl Instance {
+    fn call(&mut self, r#use: &Use, view: &View<'_>) -> Result<Result<Outcome, Failure>, Unclear> {
+        let declaration = &r#use.declaration;
+        let texts = view.texts(declaration)?;
+        let values: SmallVec<[Option<&str>; 8]> = texts.iter().map(Option::as_deref).collect();
+        let fields: Vec<(&str, &[u8])> = match declaration.all_headers {
+            true => view.head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect(),
+            false => Vec::new(),
+        };
+        let request = Request {
+            values: &values,
+            body: view.body.filter(|_| declaration.body.is_some()).map(|body| &body[..]),
+            all_headers: declaration.all_headers.then_some(&fields[..]),
+        };
+        self.store.data_mut().trace = super::capabilities::Trace::default();
+        self.store.set_epoch_deadline(ticks(r#use.host.call_time));
+        let answer = self.functions.call(&mut self.store, request);
+        Ok(answer.unwrap_or_else(|fault| Err(classify(&fault, self.store.data()))))
+    }
+
+    /// Bytes of linear memory.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.store.data().memory.bytes
+    }
+}
+
+/// A use on one worker.
+pub struct Local {
+    /// What all workers share.
+    pub shared: Arc<Use>,
+    instance: RefCell<Option<Instance>>,
+}
+
+/// A verdict, shared with what remembers it.
+pub type Verdict<T> = Rc<Result<T, Rejection>>;
+
+/// A call that ended without a verdict.
+#[derive(Debug)]
+pub enum NoVerdict {
+    /// The request is not clear enough to be asked about.
+    Unclear(Unclear),
+    /// The plugin failed.
+    Failed(Failure),
+}
+
+impl Local {
+    /// A use with the instance that was prepared for this worker.
+    #[must_use]
+    pub fn new(shared: Arc<Use>, instance: Option<Instance>) -> Self {
+        Self { shared, instance: RefCell::new(instance) }
+    }
+
+    /// Who is calling? Only for uses of the auth stage.
+    ///
+    /// # Errors
+    /// There is no verdict.
+    pub fn identify(&self, view: &View<'_>, now: Instant) -> Result<Verdict<Identified>, NoVerdict> {
+        match self.call(view, now)? {
+            Outcome::Identified(verdict) => Ok(Rc::new(verdict)),
+            Outcome::Checked(_) | Outcome::Routed(_) => Err(Self::wrong_stage()),
+        }
+    }
+
+    /// Is this request valid? Only for uses of the validation stage.
+    ///
+    /// # Errors
+    /// There is no verdict.
+    pub fn check(&self, view: &View<'_>, now: Instant) -> Result<Verdict<()>, NoVerdict> {
+        match self.call(view, now)? {
+            Outcome::Checked(verdict) => Ok(Rc::new(verdict)),
+            Outcome::Identified(_) | Outcome::Routed(_) => Err(Self::wrong_stage()),
+        }
+    }
+
+    /// Where does this request go? Only for uses of the routing stage.
+    ///
+    /// # Errors
+    /// There is no verdict.
+    pub fn route(&self, view: &View<'_>, now: Instant) -> Result<Verdict<Decision>, NoVerdict> {
+        match self.call(view, now)? {
+            Outcome::Routed(verdict) => Ok(Rc::new(verdict)),
+            Outcome::Identified(_) | Outcome::Checked(_) => Err(Self::wrong_stage()),
+        }
+    }
+
+    fn wrong_stage() -> NoVerdict {
+        NoVerdict::Failed(Failure::answer("used for another stage"))
+    }
+
+    fn call(&self, view: &View<'_>, now: Instant) -> Result<Outcome, NoVerdict> {
+        let shared = &*self.shared;
+        if shared.suspension.holds(now) {
+            return Err(NoVerdict::Failed(Failure::Suspended));
+        }
+        shared.counts.calls.fetch_add(1, Relaxed);
+        let kept = self.instance.borrow_mut().take();
+        let started = match kept {
+            Some(instance) => Ok(instance),
+            None => shared.restart(),
+        };
+        let outcome = started.map_or_else(|failure| Ok(Err(failure)), |mut instance| {
+            let outcome = instance.call(shared, view);
+            let sound = !matches!(outcome, Ok(Err(_)));
+            if sound && shared.host.isolation == config::Isolation::Reused {
+                *self.instance.borrow_mut() = Some(instance);
+            }
+            outcome
+        });
+        match outcome {
+            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Err(failure)) => {
+                shared.failed(&failure, now);
+                Err(NoVerdict::Failed(failure))
+            }
+            Err(unclear) => Err(NoVerdict::Unclear(unclear)),
+        }
+    }
+}
+
+/// Protects a worker from a use that keeps failing: it is not called for a while, then tried again.
+#[derive(Default)]
+struct Suspension {
+    /// Milliseconds since [`epoch`]; zero: not suspended. Read on every call.
+    until: AtomicU64,
+    record: Mutex<Record>,
+}
+
+#[derive(Default)]
+struct Record {
+    failures: u32,
+    since: Option<Instant>,
+    last: Option<Duration>,
+}
+
+/// The moment from which suspensions are counted.
+fn epoch() -> Instant {
+    static EPOCH: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    *EPOCH.get_or_init(Instant::now)
+}
+
+fn since_epoch(now: Instant) -> u64 {
+    u64::try_from(now.saturating_duration_since(epoch()).as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Suspension {
+    fn holds(&self, now: Instant) -> bool {
+        let until = self.until.load(Relaxed);
+        until != 0 && since_epoch(now) < until
+    }
+
+    /// Notes a failure; answers for how long the use is suspended because of it.
+    fn failed(&self, now: Instant) -> Option<Duration> {
+        let mut record = self.record.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if record.since.is_none_or(|since| now.saturating_duration_since(since) > WINDOW) {
+            let trial = record.last.is_some_and(|last| {
+                let ended = epoch() + Duration::from_millis(self.until.load(Relaxed));
+                now.saturating_duration_since(ended) < last.max(WINDOW)
+            });
+            if !trial {
+                record.last = None;
+            }
+            record.since = Some(now);
+            record.failures = if trial { MOST_FAILURES - 1 } else { 0 };
+        }
+        record.failures += 1;
+        if record.failures < MOST_FAILURES {
+            return None;
+        }
+        let time = record.last.map_or(FIRST_SUSPENSION, |last| (last * 2).min(MOST_SUSPENSION));
+        *record = Record { failures: 0, since: None, last: Some(time) };
+        self.until.store(since_epoch(now + time).max(1), Relaxed);
+        Some(time)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_use_that_keeps_failing_is_suspended_ever_longer_and_forgiven() {
+        let suspension = Suspension::default();
+        let start = epoch() + Duration::from_secs(1);
+        for _ in 1..MOST_FAILURES {
+            assert_eq!(suspension.failed(start), None);
+        }
+        assert!(!suspension.holds(start));
+        assert_eq!(suspension.failed(start), Some(FIRST_SUSPENSION));
+        assert!(suspension.holds(start + FIRST_SUSPENSION / 2));
+        let again = start + FIRST_SUSPENSION + Duration::from_millis(1);
+        assert!(!suspension.holds(again));
+        assert_eq!(suspension.failed(again), Some(FIRST_SUSPENSION * 2), "one failure on trial is enough");
+        let much_later = again + Duration::from_secs(100);
+        assert_eq!(suspension.failed(much_later), None);
+    }
+}

@@ -1,0 +1,168 @@
+//! What plugins answer, in the host's own words and already checked: every contract version is translated into these.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+
+use super::{Failure, Input};
+
+/// What an auth plugin says of a request.
+#[derive(Debug, PartialEq)]
+pub enum Identified {
+    /// No credential of this plugin's kind: the next one is asked.
+    NotMine,
+    /// Somebody.
+    Granted(Grant),
+}
+
+/// A caller, and what changes in the request because of it.
+#[derive(Debug, PartialEq)]
+pub struct Grant {
+    /// Who it is.
+    pub caller: Caller,
+    /// Credentials that nobody sees from here on.
+    pub conceal: Vec<Input>,
+    /// Set for the service; all of them declared.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Somebody who was identified by a plugin.
+#[derive(Debug, PartialEq)]
+pub struct Caller {
+    /// Unique within the granting plugin, not empty.
+    pub subject: String,
+    /// A plan of the configuration.
+    pub plan: Option<String>,
+    /// With a space between.
+    pub scopes: String,
+    /// What later stages may ask for.
+    pub attributes: Vec<(String, String)>,
+}
+
+impl Caller {
+    /// A longer subject is a failure of the plugin: it is a key of limits and a field of the log.
+    pub const MOST_SUBJECT_BYTES: usize = 1024;
+
+    /// The value of one attribute.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// A plugin's refusal.
+#[derive(Debug, PartialEq)]
+pub struct Rejection {
+    /// 300 to 599.
+    pub status: StatusCode,
+    /// The same for every request that it happens to.
+    pub title: String,
+    /// What is wrong with this one.
+    pub detail: Option<String>,
+    /// The kind of problem as a URI; none: `about:blank`.
+    pub problem: Option<String>,
+    /// Further fields.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Each fault by itself.
+    pub violations: Vec<Violation>,
+}
+
+/// One fault of a request.
+#[derive(Debug, PartialEq, serde::Serialize)]
+pub struct Violation {
+    /// `body`, `path`, `query`, `header` or `cookie`.
+    #[serde(rename = "in")]
+    pub part: String,
+    /// A JSON Pointer or a name.
+    pub at: String,
+    /// What is wrong there.
+    pub message: String,
+}
+
+/// What becomes of a request.
+#[derive(Debug, PartialEq)]
+pub enum Decision {
+    /// A service gets it.
+    Forward(Target),
+    /// It is answered here.
+    Respond(Answer),
+}
+
+/// A service and the way to ask it.
+#[derive(Debug, PartialEq)]
+pub struct Target {
+    /// A service's name, not yet looked up.
+    pub service: Arc<str>,
+    /// Services that take a part; at most 1000 per mille together.
+    pub shares: Vec<Share>,
+    /// A cleaned path, with a query where it replaces that too.
+    pub path: Option<PathAndQuery>,
+    /// Changes to the request's fields.
+    pub request: Option<Edits>,
+    /// Changes to the response's fields.
+    pub response: Option<Edits>,
+    /// What the service balances by.
+    pub affinity: Option<String>,
+    /// The most time until the response begins.
+    pub timeout: Option<Duration>,
+}
+
+/// A part of the requests.
+#[derive(Debug, PartialEq)]
+pub struct Share {
+    /// The service that takes it.
+    pub service: Arc<str>,
+    /// How many of a thousand.
+    pub per_mille: u16,
+}
+
+/// Changes to header fields, in this order.
+#[derive(Debug, Default, PartialEq)]
+pub struct Edits {
+    /// These go.
+    pub remove: Vec<HeaderName>,
+    /// These replace all of their name.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+    /// These join what is there.
+    pub add: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// An answer of a routing plugin's own.
+#[derive(Debug, PartialEq)]
+pub struct Answer {
+    /// 200 to 599.
+    pub status: StatusCode,
+    /// Its fields.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Its whole body.
+    pub body: Bytes,
+}
+
+/// A status of at least `least` and at most 599.
+pub(super) fn status(code: u16, least: u16) -> Result<StatusCode, Failure> {
+    let fault = || Failure::answer(format!("status {code} is not {least} to 599"));
+    if !(least..=599).contains(&code) {
+        return Err(fault());
+    }
+    StatusCode::from_u16(code).map_err(|_| fault())
+}
+
+/// A field's value without control characters; bytes beyond ASCII pass as they are.
+pub(super) fn header_value(value: String) -> Result<HeaderValue, Failure> {
+    let bare = value.trim_matches([' ', '\t']).len() == value.len();
+    match HeaderValue::from_maybe_shared(Bytes::from(value)) {
+        Ok(value) if bare => Ok(value),
+        _ => Err(Failure::answer("a field value has control characters or outer spaces")),
+    }
+}
+
+/// Fields that frame messages or belong to one connection: no plugin touches them.
+pub(super) fn is_connection_field(name: &HeaderName) -> bool {
+    const OTHERS: [&str; 3] = ["keep-alive", "proxy-connection", "http2-settings"];
+    [header::CONNECTION, header::TRANSFER_ENCODING, header::CONTENT_LENGTH, header::TE, header::TRAILER, header::UPGRADE]
+        .contains(name)
+        || OTHERS.contains(&name.as_str())
+}

@@ -1,0 +1,198 @@
+//! The stage that says which service a request goes to.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::uri::Uri;
+
+use crate::forward::Service;
+use crate::forward::headers::{Stripped, Way, may_edit};
+use crate::plugin::verdict::{Answer, Decision, Edits, Target};
+use crate::plugin::{Failure, Slot, Stage, Verdict};
+use crate::refusal::{Refusal, Rejected};
+use crate::request::{Request, Scene};
+
+/// How one API finds the service.
+pub enum Routing {
+    /// Always this one.
+    Fixed(Rc<Service>),
+    /// A plugin names one of these.
+    Plugin(Slot, BTreeMap<Arc<str>, Rc<Service>>),
+}
+
+/// Where a request goes.
+pub struct Route {
+    /// The service.
+    pub service: Rc<Service>,
+    verdict: Option<Verdict<Decision>>,
+}
+
+impl Route {
+    /// What a plugin said of it.
+    #[must_use]
+    pub fn target(&self) -> Option<&Target> {
+        match self.verdict.as_deref()? {
+            Ok(Decision::Forward(target)) => Some(target),
+            _ => None,
+        }
+    }
+
+    /// What a plugin answers instead of a service.
+    #[must_use]
+    pub fn answer(&self) -> Option<&Answer> {
+        match self.verdict.as_deref()? {
+            Ok(Decision::Respond(answer)) => Some(answer),
+            _ => None,
+        }
+    }
+
+    /// Changes the fields of the service's response as the plugin said.
+    pub fn edit_response(&self, headers: &mut HeaderMap) {
+        if let Some(edits) = self.target().and_then(|target| target.response.as_ref()) {
+            apply(edits, headers);
+        }
+    }
+}
+
+/// What becomes of a request.
+pub enum Routed {
+    /// A service gets it.
+    Forward(Route),
+    /// The plugin answers it.
+    Respond(Verdict<Decision>),
+}
+
+impl Routing {
+    /// Finds the service, and rewrites the request as its plugin says. `random` draws the shares.
+    ///
+    /// # Errors
+    /// The plugin refuses, fails, or answers what cannot be.
+    pub async fn route(
+        &self,
+        request: &mut Request,
+        stripped: &Stripped,
+        scene: &Scene<'_>,
+        random: u64,
+    ) -> Result<Routed, Refusal> {
+        let (slot, services) = match self {
+            Self::Fixed(service) => return Ok(Routed::Forward(Route { service: Rc::clone(service), verdict: None })),
+            Self::Plugin(slot, services) => (slot, services),
+        };
+        let plugin = slot.live().ok_or(Refusal::Waiting(Stage::Routing))?;
+        if let Some(body) = &plugin.shared.declaration.body {
+            request.hold(body, scene.budget).await?;
+        }
+        let verdict = plugin.route(&request.view(), scene.now).map_err(|none| Refusal::no_verdict(Stage::Routing, none))?;
+        let target = match &*verdict {
+            Ok(Decision::Forward(target)) => target,
+            Ok(Decision::Respond(_)) => return Ok(Routed::Respond(verdict)),
+            Err(rejection) => {
+                return Err(Refusal::Rejected(Stage::Routing, Rejected::new(rejection, scene.id, &[])));
+            }
+        };
+        let name = draw(target, random);
+        let service = services.get(name).ok_or_else(|| Refusal::UnknownService(name.to_string()))?;
+        rewrite(target, request, stripped)?;
+        Ok(Routed::Forward(Route { service: Rc::clone(service), verdict: Some(verdict) }))
+    }
+}
+
+/// One of a target's services: by affinity, so that one caller stays on one side, else at random.
+fn draw(target: &Target, random: u64) -> &Arc<str> {
+    if target.shares.is_empty() {
+        return &target.service;
+    }
+    let random = target.affinity.as_ref().map_or(random, |affinity| {
+        let mut hasher = DefaultHasher::new();
+        affinity.hash(&mut hasher);
+        hasher.finish()
+    });
+    let mut left = random % 1000;
+    for share in &target.shares {
+        match left.checked_sub(share.per_mille.into()) {
+            Some(rest) => left = rest,
+            None => return &share.service,
+        }
+    }
+    &target.service
+}
+
+fn rewrite(target: &Target, request: &mut Request, stripped: &Stripped) -> Result<(), Refusal> {
+    if let Some(path) = &target.path {
+        request.head.uri = match (path.query(), request.head.uri.query()) {
+            (None, Some(query)) => {
+                let target = format!("{}?{query}", path.path());
+                Uri::try_from(target).map_err(|_| answer("a path and the query do not fit together"))?
+            }
+            _ => path.clone().into(),
+        };
+    }
+    if let Some(edits) = &target.request {
+        allow(edits, Way::ToService, stripped)?;
+        apply(edits, &mut request.head.headers);
+    }
+    target.response.as_ref().map_or(Ok(()), |edits| allow(edits, Way::ToClient, stripped))
+}
+
+fn answer(reason: impl Into<String>) -> Refusal {
+    Refusal::Failed(Stage::Routing, Failure::Answer(reason.into()))
+}
+
+/// Refuses edits of fields that are out of a routing plugin's reach.
+fn allow(edits: &Edits, way: Way, stripped: &Stripped) -> Result<(), Refusal> {
+    let put = edits.set.iter().chain(&edits.add).map(|(name, _)| name);
+    match edits.remove.iter().chain(put).find(|name| !may_edit(way, name, stripped)) {
+        Some(name) => Err(answer(format!("field {name} is out of a routing plugin's reach"))),
+        None => Ok(()),
+    }
+}
+
+fn apply(edits: &Edits, headers: &mut HeaderMap) {
+    for name in &edits.remove {
+        headers.remove(name);
+    }
+    for (name, _) in &edits.set {
+        headers.remove(name);
+    }
+    for (name, value) in edits.set.iter().chain(&edits.add) {
+        headers.append(name.clone(), value.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::verdict::Share;
+
+    fn target(affinity: Option<&str>) -> Target {
+        Target {
+            service: "rest".into(),
+            shares: vec![
+                Share { service: "a".into(), per_mille: 100 },
+                Share { service: "b".into(), per_mille: 50 },
+            ],
+            path: None,
+            request: None,
+            response: None,
+            affinity: affinity.map(str::to_owned),
+            timeout: None,
+        }
+    }
+
+    #[test]
+    fn shares_are_exact_over_all_draws() {
+        let target = target(None);
+        let count = |name: &str| (0..1000).filter(|random| &**draw(&target, *random) == name).count();
+        assert_eq!((count("a"), count("b"), count("rest")), (100, 50, 850));
+    }
+
+    #[test]
+    fn one_caller_stays_on_one_side() {
+        let target = target(Some("ada"));
+        let first = draw(&target, 1);
+        assert!((0..1000).all(|random| draw(&target, random) == first));
+    }
+}

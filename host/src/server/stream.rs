@@ -1,0 +1,95 @@
+//! A client's connection as bytes: says which protocol it speaks, and notes when bytes come.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::activity::Activity;
+
+/// What an HTTP/2 client with prior knowledge says first (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Enough for most heads, so that one read sees all of it.
+const FIRST_BYTES: usize = 4096;
+
+/// How a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// A connection, with what was read of it to find out the protocol.
+pub(super) struct Stream {
+    inner: TcpStream,
+    first: Bytes,
+    activity: Arc<Activity>,
+}
+
+impl Stream {
+    pub(super) fn new(inner: TcpStream, activity: Arc<Activity>) -> Self {
+        Self { inner, first: Bytes::new(), activity }
+    }
+
+    /// Reads until it is clear how the client speaks. Has no timer of its own.
+    pub(super) async fn sniff(&mut self) -> io::Result<Protocol> {
+        let mut first = BytesMut::with_capacity(FIRST_BYTES);
+        loop {
+            if self.inner.read_buf(&mut first).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let preface = first.iter().zip(PREFACE).all(|(one, other)| one == other);
+            if !preface || first.len() >= PREFACE.len() {
+                self.first = first.freeze();
+                return Ok(if preface { Protocol::Http2 } else { Protocol::Http1 });
+            }
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.first.is_empty() {
+            let count = self.first.len().min(buffer.remaining());
+            buffer.put_slice(self.first.get(..count).unwrap_or_default());
+            self.first.advance(count);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.inner).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.activity.bytes();
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,14 @@
+//! `cargo xtask …`: what it takes to build, test, try and measure Gatewright, one module per command.
+//!
+//! It is a library too, so that a test can start the [`demo`] services and run every line that `cargo xtask run` prints.
+
+pub mod bench;
+pub mod demo;
+pub mod guests;
+pub mod house;
+pub mod packages;
+pub mod process;
+pub mod ready;
+pub mod run;
+pub mod test;
+pub mod wasm;

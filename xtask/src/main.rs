@@ -1,0 +1,40 @@
+//! Arguments, then one call.
+
+use clap::{Parser, Subcommand};
+use xtask::{bench, guests, run, test, wasm};
+
+/// Builds, tests, runs and measures Gatewright.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make the Wasm target usable; done by the others too.
+    Setup,
+    /// Build the Rust plugins into target/plugins.
+    Guests,
+    /// Build the guests and run every test.
+    Test {
+        /// Handed to `cargo test --workspace`.
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Start the gateway before three demo services, and print what to try.
+    Run,
+    /// Measure the gateway beside nginx.
+    Bench(bench::Options),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Command::Setup => wasm::setup().map(drop),
+        Command::Guests => guests::build().map(drop),
+        Command::Test { arguments } => test::test(&arguments),
+        Command::Run => run::run(),
+        Command::Bench(options) => bench::bench(&options),
+    }
+}
