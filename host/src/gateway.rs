@@ -162,7 +162,7 @@ async fn carry(
     api.auth.identify(&mut request, &scene).await?;
     record.caller = request.caller().map(|caller| caller.subject.as_str().into());
     clock.lap(Span::Auth);
-    let admission = limit(&api, &request, &scene, admission).await?;
+    let admission = limit(&api, &request, admission).await?;
     clock.lap(Span::Limit);
     api.validation.check(&mut request, &scene).await?;
     clock.lap(Span::Validation);
@@ -209,7 +209,7 @@ fn begin(
 }
 
 /// The limits that count by who is calling.
-async fn limit(api: &Api, request: &Request, scene: &Scene<'_>, before: Admission) -> Result<Admission, Refusal> {
+async fn limit(api: &Api, request: &Request, before: Admission) -> Result<Admission, Refusal> {
     let caller = request.caller.as_ref().and_then(|granted| Some((&*granted.plugin, &granted.grant()?.caller)));
     let attribute = |name: &str| caller.and_then(|(_, caller)| caller.attribute(name));
     let caller = caller.map(|(plugin, caller)| Caller {

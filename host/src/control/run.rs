@@ -222,7 +222,10 @@ fn watch_file(file: &Path, changes: mpsc::UnboundedSender<Change>) -> Option<not
             }
         }
     });
-    let notice = move |_: notify::Result<notify::Event>| drop(touched.send(()));
+    let notice = move |_: notify::Result<notify::Event>| {
+        // The thread that listens ends with the gateway.
+        let _ = touched.send(());
+    };
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let watching = spawned.map_err(anyhow::Error::from).and_then(|_thread| {
         let mut watcher = notify::recommended_watcher(notice)?;

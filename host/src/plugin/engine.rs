@@ -12,6 +12,7 @@ use wasmtime::{Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationCo
 
 use super::capabilities::State;
 use super::v0_1::{self, Exports};
+use super::cache::Cache;
 use super::{Stage, wasi};
 
 /// How often the clock of all plugins ticks: the grain of a call's time.
@@ -32,7 +33,7 @@ const KEPT_RESIDENT_BYTES: usize = 128 * 1024;
 /// Compiles plugins and runs the clock that bounds their calls.
 pub struct Engine {
     engine: wasmtime::Engine,
-    cache: Option<PathBuf>,
+    cache: Option<Cache>,
     /// Where failures of calls are counted.
     pub(super) metrics: Arc<Metrics>,
 }
@@ -77,6 +78,13 @@ impl Engine {
     /// The machine cannot run it.
     pub fn new(cache: Option<PathBuf>, metrics: Arc<Metrics>) -> anyhow::Result<Arc<Self>> {
         let engine = wasmtime::Engine::new(&settings()).map_err(|fault| anyhow::anyhow!("{fault:#}"))?;
+        let cache = cache.and_then(|folder| match Cache::open(&folder) {
+            Ok(cache) => Some(cache),
+            Err(fault) => {
+                tracing::warn!(folder = %folder.display(), reason = %fault, "no cache of compiled code");
+                None
+            }
+        });
         let clock = engine.weak();
         std::thread::Builder::new().name("plugin-clock".into()).spawn(move || {
             while let Some(engine) = clock.upgrade() {
@@ -137,8 +145,15 @@ impl Engine {
     }
 
     fn compile(&self, bytes: &[u8], digest: [u8; 32]) -> Result<Component, LoadFault> {
-        let _ = (&self.cache, digest);
-        Component::from_binary(&self.engine, bytes).map_err(|fault| LoadFault::NotComponent(first_line(&fault)))
+        if let Some(component) = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, &digest)) {
+            return Ok(component);
+        }
+        let component = Component::from_binary(&self.engine, bytes)
+            .map_err(|fault| LoadFault::NotComponent(first_line(&fault)))?;
+        if let Some(cache) = &self.cache {
+            cache.store(&self.engine, &digest, &component);
+        }
+        Ok(component)
     }
 
     /// Links a version with what it is granted, for one stage.

@@ -25,7 +25,6 @@ const STDERR: u32 = 2;
 #[component(variant)]
 enum StreamFault {
     #[component(name = "last-operation-failed")]
-    #[expect(dead_code, reason = "the type must have the case, no stream here has the fault")]
     LastOperationFailed(Handle),
     #[component(name = "closed")]
     Closed,

@@ -131,7 +131,7 @@ mod tests {
         let readme = include_str!("../README.md");
         let example = readme.split("```").nth(1).and_then(|block| block.strip_prefix("toml")).expect("an example");
         let example: serde_json::Value = toml::from_str(example).expect("TOML");
-        let text = example["api"][0]["auth"][0]["settings"].to_string();
+        let text = example.pointer("/api/0/auth/0/settings").expect("settings").to_string();
         assert_eq!(read(&text).map(drop), Ok(()));
     }
 
