@@ -94,7 +94,8 @@ impl Desk {
         let mut text = Exposition::new(&self.metrics);
         text.family("gatewright_plugin_info", "gauge", "The version of each plugin that serves.");
         for (name, plugin) in self.status.plugins(now) {
-            let labels = [("plugin", &*name), ("digest", plugin.digest.as_deref().unwrap_or("")), ("state", plugin.state)];
+            let labels =
+                [("plugin", &*name), ("digest", plugin.digest.as_deref().unwrap_or("")), ("state", plugin.state)];
             text.sample("gatewright_plugin_info", &labels, 1);
         }
         text.family("gatewright_endpoint_healthy", "gauge", "Whether an endpoint gets requests.");

@@ -1,8 +1,8 @@
 //! The stage that says who is calling.
 
+use http::{HeaderValue, StatusCode};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use http::{HeaderValue, StatusCode};
 
 use crate::limit::FailedAuth;
 use crate::plugin::verdict::{Grant, Identified};
@@ -59,7 +59,8 @@ impl Auth {
             if let Some(body) = &plugin.shared.declaration.body {
                 request.hold(body, scene.budget).await?;
             }
-            let verdict = plugin.identify(&request.view(), scene.now).map_err(|none| Refusal::no_verdict(Stage::Auth, none))?;
+            let verdict =
+                plugin.identify(&request.view(), scene.now).map_err(|none| Refusal::no_verdict(Stage::Auth, none))?;
             match &*verdict {
                 Ok(Identified::NotMine) => {}
                 Ok(Identified::Granted(grant)) => {
@@ -68,7 +69,8 @@ impl Auth {
                     return Ok(());
                 }
                 Err(rejection) => {
-                    if let Some(failed) = self.failed.as_ref().filter(|_| rejection.status == StatusCode::UNAUTHORIZED) {
+                    if let Some(failed) = self.failed.as_ref().filter(|_| rejection.status == StatusCode::UNAUTHORIZED)
+                    {
                         failed.charge(request.client.address, scene.nanoseconds);
                     }
                     let own = plugin.shared.challenges();

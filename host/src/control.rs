@@ -14,7 +14,7 @@ use crate::keys::KeySets;
 use crate::limit::{FailedAuth, Limits, Tables};
 use crate::metrics::Metrics;
 use crate::plugin::folder::Event as FolderEvent;
-use crate::plugin::{Engine, Instance, LoadFault, UseName, Use, Version};
+use crate::plugin::{Engine, Instance, LoadFault, Use, UseName, Version};
 use crate::server::Terms;
 
 mod plan;
@@ -153,7 +153,13 @@ impl Control {
         }
     }
 
-    async fn loaded(&mut self, name: &Arc<str>, digest: [u8; 32], noticed: Instant, version: Result<Version, LoadFault>) {
+    async fn loaded(
+        &mut self,
+        name: &Arc<str>,
+        digest: [u8; 32],
+        noticed: Instant,
+        version: Result<Version, LoadFault>,
+    ) {
         let plugin = self.plugins.entry(Arc::clone(name)).or_default();
         if plugin.newest != Some(digest) {
             return;
@@ -163,13 +169,13 @@ impl Control {
             Err(fault) => return self.reject(name, Some(digest), &fault.to_string()),
         };
         plugin.candidate = Some(Arc::clone(&version));
-        if let Some(pending) = self.pending.clone() {
-            if self.try_config(&pending).await.is_ok() {
-                self.pending = None;
-                tracing::info!(file = %self.file.display(), "configuration applied: the plugin that it waited for is there");
-                self.metrics.reload("applied");
-                return;
-            }
+        if let Some(pending) = self.pending.clone()
+            && self.try_config(&pending).await.is_ok()
+        {
+            self.pending = None;
+            tracing::info!(file = %self.file.display(), "configuration applied: the plugin that it waited for is there");
+            self.metrics.reload("applied");
+            return;
         }
         match self.swap(name, &version).await {
             Ok(()) => self.went_live(name, &version, noticed),
@@ -261,8 +267,9 @@ impl Control {
                 let version = if promoted.contains(name) { &plugin.candidate } else { &plugin.live };
                 version.clone().or_else(|| plugin.candidate.clone())
             };
-            let pins = uses(config).filter_map(|(_, used)| choose(&used.plugin));
-            let tried = match pins.map(|version| check_pin(config, &version).map_err(|fault| (version, fault))).collect() {
+            let mut pins = uses(config).filter_map(|(_, used)| choose(&used.plugin));
+            let tried = match pins.try_for_each(|version| check_pin(config, &version).map_err(|fault| (version, fault)))
+            {
                 Err((version, fault)) => Err((Arc::clone(&version.name), fault)),
                 Ok(()) => self
                     .ground(&keys)
@@ -281,7 +288,8 @@ impl Control {
         };
         self.keys = keys;
         self.publish(Arc::clone(config), prepared).await;
-        let serving: BTreeMap<_, _> = self.uses.values().map(|used| (used.version.name.clone(), used.version.clone())).collect();
+        let serving: BTreeMap<_, _> =
+            self.uses.values().map(|used| (used.version.name.clone(), used.version.clone())).collect();
         for (name, version) in serving {
             let live = self.plugins.get(&name).and_then(|plugin| plugin.live.as_ref());
             if live.is_none_or(|live| live.digest != version.digest) {
@@ -313,8 +321,7 @@ impl Control {
         });
         let (taken, mut all_taken) = mpsc::channel(1);
         for worker in &self.workers {
-            let instances =
-                instances.iter_mut().filter_map(|(name, list)| Some((name.clone(), list.pop()?))).collect();
+            let instances = instances.iter_mut().filter_map(|(name, list)| Some((name.clone(), list.pop()?))).collect();
             // A worker that is gone takes no requests either.
             let _ = worker.send(Update { plan: Arc::clone(&plan), instances, _taken: taken.clone() });
         }
@@ -362,9 +369,12 @@ impl Control {
 /// A plugin's pinned digest.
 fn check_pin(config: &Config, version: &Version) -> Result<(), String> {
     match config.plugin.get(&version.name).and_then(|plugin| plugin.sha256) {
-        Some(pin) if pin != version.digest => {
-            Err(format!("its SHA-256 is {}, and `plugin.{}.sha256` is {}", version.hex(), version.name, crate::plugin::hex(&pin)))
-        }
+        Some(pin) if pin != version.digest => Err(format!(
+            "its SHA-256 is {}, and `plugin.{}.sha256` is {}",
+            version.hex(),
+            version.name,
+            crate::plugin::hex(&pin)
+        )),
         _ => Ok(()),
     }
 }

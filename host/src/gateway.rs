@@ -112,7 +112,8 @@ pub async fn handle(
     let id = peer.request_id(&head.headers).unwrap_or_else(|| worker.request_id());
     let mut record = Box::new(Record::new(&gateway.log, peer_text, &head, id, now));
     match carry(&worker, &gateway, peer, (head, incoming), now, &mut record).await {
-        Ok(Passed::Service(response, ending, admission)) => {
+        Ok(Passed::Service(passed)) => {
+            let (response, ending, admission) = *passed;
             record.status = response.status().as_u16();
             record.outcome = Outcome::Forwarded;
             response.map(|body| Outgoing::service(body, ending, admission, record))
@@ -134,7 +135,7 @@ pub async fn handle(
 
 /// What came of a request that nothing refused.
 enum Passed {
-    Service(Response<Incoming>, Ending, Admission),
+    Service(Box<(Response<Incoming>, Ending, Admission)>),
     Own(Response<Bytes>),
 }
 
@@ -176,7 +177,7 @@ async fn carry(
     clock.lap(Span::Service);
     route.edit_response(response.headers_mut());
     api.limits.write(&admission.standings, response.headers_mut());
-    Ok(Passed::Service(response, ending, admission))
+    Ok(Passed::Service(Box::new((response, ending, admission))))
 }
 
 fn find<'a>(gateway: &'a Gateway, head: &Parts) -> Option<&'a Rc<Api>> {

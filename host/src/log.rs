@@ -70,7 +70,11 @@ impl AccessLog {
             return;
         }
         let mut lines = self.lines.borrow_mut();
-        if self.json { record.json(&mut lines) } else { record.text(&mut lines) }
+        if self.json {
+            record.json(&mut lines)
+        } else {
+            record.text(&mut lines)
+        }
         let full = lines.len() >= FULL_BYTES;
         drop(lines);
         if full {
@@ -124,7 +128,13 @@ pub struct Record {
 impl Record {
     /// Begins the record of a request.
     #[must_use]
-    pub fn new(log: &Rc<AccessLog>, client: Rc<str>, head: &http::request::Parts, id: HeaderValue, now: Instant) -> Self {
+    pub fn new(
+        log: &Rc<AccessLog>,
+        client: Rc<str>,
+        head: &http::request::Parts,
+        id: HeaderValue,
+        now: Instant,
+    ) -> Self {
         Self {
             log: Rc::clone(log),
             began: now,

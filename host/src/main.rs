@@ -69,8 +69,8 @@ fn run(file: &std::path::Path) -> ExitCode {
     let stopped = outcome.and_then(|runtime| {
         use tokio::signal::unix::{SignalKind, signal};
         // Before the start, so that no signal is lost in between.
-        let (mut term, mut int) =
-            runtime.block_on(async { anyhow::Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)) })?;
+        let (mut term, mut int) = runtime
+            .block_on(async { anyhow::Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)) })?;
         let running = gatewright::control::start(file)?;
         for address in &running.addresses {
             tracing::info!(%address, "listening");

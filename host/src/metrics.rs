@@ -78,8 +78,7 @@ pub enum Span {
 }
 
 impl Span {
-    const ALL: [Self; 6] =
-        [Self::Auth, Self::Limit, Self::Validation, Self::Routing, Self::Service, Self::Total];
+    const ALL: [Self; 6] = [Self::Auth, Self::Limit, Self::Validation, Self::Routing, Self::Service, Self::Total];
 
     fn name(self) -> &'static str {
         match self {
@@ -159,10 +158,13 @@ impl Series {
     }
 }
 
+/// An API's name and a worker's number.
+type Place = (Arc<str>, usize);
+
 /// Every series, and what the rest of the process counts.
 #[derive(Default)]
 pub struct Metrics {
-    series: Mutex<BTreeMap<(Arc<str>, usize), Arc<Series>>>,
+    series: Mutex<BTreeMap<Place, Arc<Series>>>,
     swaps: Mutex<BTreeMap<(Arc<str>, &'static str), u64>>,
     failures: Mutex<BTreeMap<(Arc<str>, &'static str), u64>>,
     reloads: Mutex<BTreeMap<&'static str, u64>>,
@@ -197,7 +199,6 @@ impl Metrics {
     }
 
     /// Counts a client connection for as long as the answer lives.
-    #[must_use]
     pub fn connection(self: &Arc<Self>) -> Open {
         self.connections.fetch_add(1, Relaxed);
         self.open.fetch_add(1, Relaxed);
@@ -251,7 +252,11 @@ impl Exposition {
     }
 
     fn requests(&mut self, metrics: &Metrics) {
-        self.family("gatewright_requests_total", "counter", "Requests by API, the stage that answered, and status class.");
+        self.family(
+            "gatewright_requests_total",
+            "counter",
+            "Requests by API, the stage that answered, and status class.",
+        );
         let mut totals: BTreeMap<(Arc<str>, usize, usize), u64> = BTreeMap::new();
         for ((api, _), series) in &*lock(&metrics.series) {
             for (outcome, classes) in series.requests.iter().enumerate() {
@@ -263,11 +268,7 @@ impl Exposition {
         for ((api, outcome, class), count) in totals.iter().filter(|(_, count)| **count > 0) {
             let outcome = Outcome::ALL.get(*outcome).map_or("", |outcome| outcome.name());
             let class = if *class == 0 { "none".to_owned() } else { format!("{class}xx") };
-            self.sample(
-                "gatewright_requests_total",
-                &[("api", api), ("outcome", outcome), ("status", &class)],
-                count,
-            );
+            self.sample("gatewright_requests_total", &[("api", api), ("outcome", outcome), ("status", &class)], count);
         }
     }
 
@@ -344,9 +345,6 @@ mod tests {
         metrics.series(&api, 0).request(Outcome::Forwarded, 200);
         metrics.series(&api, 1).request(Outcome::Forwarded, 204);
         let text = Exposition::new(&metrics).finish();
-        assert!(
-            text.contains(r#"gatewright_requests_total{api="a\"b",outcome="forwarded",status="2xx"} 2"#),
-            "{text}"
-        );
+        assert!(text.contains(r#"gatewright_requests_total{api="a\"b",outcome="forwarded",status="2xx"} 2"#), "{text}");
     }
 }

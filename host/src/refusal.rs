@@ -38,7 +38,7 @@ pub enum Refusal {
     /// It carries no credential that a plugin knows; one challenge per plugin.
     NoCredential(Vec<HeaderValue>),
     /// A plugin said no.
-    Rejected(Stage, Rejected),
+    Rejected(Stage, Box<Rejected>),
     /// A plugin gave no verdict, and its failure mode is closed.
     Failed(Stage, Failure),
     /// A part that a plugin declared is not one exact text.
@@ -80,7 +80,7 @@ pub struct Rejected {
 impl Rejected {
     /// Translates a plugin's refusal; `challenges` stand in for a `www-authenticate` that a 401 lacks.
     #[must_use]
-    pub fn new(rejection: &Rejection, id: &HeaderValue, challenges: &[HeaderValue]) -> Self {
+    pub fn new(rejection: &Rejection, id: &HeaderValue, challenges: &[HeaderValue]) -> Box<Self> {
         let mut headers = HeaderMap::with_capacity(rejection.headers.len() + 2);
         for (name, value) in &rejection.headers {
             headers.append(name.clone(), value.clone());
@@ -100,7 +100,7 @@ impl Rejected {
             }
             .bytes(),
         };
-        Self { status: rejection.status, headers, body }
+        Box::new(Self { status: rejection.status, headers, body })
     }
 }
 

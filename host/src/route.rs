@@ -85,7 +85,8 @@ impl Routing {
         if let Some(body) = &plugin.shared.declaration.body {
             request.hold(body, scene.budget).await?;
         }
-        let verdict = plugin.route(&request.view(), scene.now).map_err(|none| Refusal::no_verdict(Stage::Routing, none))?;
+        let verdict =
+            plugin.route(&request.view(), scene.now).map_err(|none| Refusal::no_verdict(Stage::Routing, none))?;
         let target = match &*verdict {
             Ok(Decision::Forward(target)) => target,
             Ok(Decision::Respond(_)) => return Ok(Routed::Respond(verdict)),
@@ -170,10 +171,7 @@ mod tests {
     fn target(affinity: Option<&str>) -> Target {
         Target {
             service: "rest".into(),
-            shares: vec![
-                Share { service: "a".into(), per_mille: 100 },
-                Share { service: "b".into(), per_mille: 50 },
-            ],
+            shares: vec![Share { service: "a".into(), per_mille: 100 }, Share { service: "b".into(), per_mille: 50 }],
             path: None,
             request: None,
             response: None,

@@ -113,7 +113,7 @@ pub fn tries(gateway: SocketAddr, failing: SocketAddr) -> Vec<Try> {
         ),
         expect("An order that is not valid", curl(&bad_order, "/orders"), 400, None),
         expect("Version 1 of orders, which is going away", curl("", "/v1/orders/3"), 200, Some("deprecation")),
-        expect("Version 2, named in a field", curl("-H 'API-Version: 2' ", "/orders/3"), 200, None),
+        expect("The same, named in a field", curl("-H 'API-Version: 1' ", "/orders/3"), 200, Some("deprecation")),
         expect("More than five requests in ten seconds", six(&curl("", "/payments/7")), 429, Some("retry-after")),
         expect(
             "An endpoint dies, and nobody notices",

@@ -50,7 +50,7 @@ pub fn free_address() -> Result<SocketAddr> {
 }
 
 /// The status of one `GET`, or none where there is no HTTP.
-fn status(address: SocketAddr, path: &str) -> Option<u16> {
+pub fn status(address: SocketAddr, path: &str) -> Option<u16> {
     let mut stream = TcpStream::connect_timeout(&address, MOST_ANSWER).ok()?;
     stream.set_read_timeout(Some(MOST_ANSWER)).ok()?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;

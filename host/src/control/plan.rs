@@ -55,11 +55,8 @@ impl Ground<'_> {
         for (name, used) in uses(config) {
             let Some(version) = choose(&used.plugin) else { continue };
             let host = config.plugin.get(&used.plugin).cloned().unwrap_or_default();
-            let keys: BTreeMap<_, _> = host
-                .keys
-                .iter()
-                .filter_map(|key| Some((Arc::clone(key), Arc::clone(self.keys.get(key)?))))
-                .collect();
+            let keys: BTreeMap<_, _> =
+                host.keys.iter().filter_map(|key| Some((Arc::clone(key), Arc::clone(self.keys.get(key)?)))).collect();
             if let Some(kept) = self.live.get(&name).filter(|live| live.is_same(&version, used, &host, &keys)) {
                 prepared.uses.insert(name, Arc::clone(kept));
                 continue;

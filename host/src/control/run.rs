@@ -74,7 +74,8 @@ pub fn start(file: &Path) -> Result<Running, StartFault> {
     let machine = |fault: std::io::Error| StartFault::Machine(fault.into());
     let bound = |address: SocketAddr| server::bind(address).map_err(|fault| StartFault::Listen(address, fault));
     let listeners = config.server.listen.iter().map(|address| bound(*address)).collect::<Result<Vec<_>, _>>()?;
-    let addresses = listeners.iter().map(std::net::TcpListener::local_addr).collect::<Result<_, _>>().map_err(machine)?;
+    let addresses =
+        listeners.iter().map(std::net::TcpListener::local_addr).collect::<Result<_, _>>().map_err(machine)?;
     let desk = config.admin.map(bound).transpose()?;
     let admin = desk.as_ref().map(std::net::TcpListener::local_addr).transpose().map_err(machine)?;
     let (stop, stopped) = watch::channel(false);
@@ -232,7 +233,9 @@ fn watch_file(file: &Path, changes: mpsc::UnboundedSender<Change>) -> Option<not
         watcher.watch(folder, notify::RecursiveMode::NonRecursive)?;
         Ok(watcher)
     });
-    watching.map_err(|fault| tracing::warn!(reason = %fault, "the configuration's file is only looked at now and then")).ok()
+    watching
+        .map_err(|fault| tracing::warn!(reason = %fault, "the configuration's file is only looked at now and then"))
+        .ok()
 }
 
 impl Control {
@@ -265,7 +268,11 @@ impl Control {
                 Ok(prepared) => break prepared,
                 Err(fault) => {
                     let version = fits.remove(&fault.plugin);
-                    self.reject(&fault.plugin, version.as_ref().map(|version| version.digest), &fault.fault.to_string());
+                    self.reject(
+                        &fault.plugin,
+                        version.as_ref().map(|version| version.digest),
+                        &fault.fault.to_string(),
+                    );
                     self.plugins.entry(fault.plugin).or_default().candidate = version;
                 }
             }

@@ -62,10 +62,13 @@ impl UseStatus {
     }
 }
 
+/// The plugins by name, and the uses that are live.
+type Told = (BTreeMap<Arc<str>, PluginStatus>, Vec<Arc<Use>>);
+
 /// What the control thread last said, for whoever looks.
 #[derive(Default)]
 pub struct Status {
-    plugins: Mutex<(BTreeMap<Arc<str>, PluginStatus>, Vec<Arc<Use>>)>,
+    plugins: Mutex<Told>,
 }
 
 impl Status {

@@ -26,7 +26,10 @@ const HEAD_FIELDS: usize = 200;
 
 /// All pools of one worker, by service and endpoint: they outlive reloads.
 #[derive(Default)]
-pub struct Pools(RefCell<HashMap<(Arc<str>, SocketAddr), Rc<Pool>>>);
+pub struct Pools(RefCell<HashMap<Place, Rc<Pool>>>);
+
+/// A service's name and one of its endpoints.
+type Place = (Arc<str>, SocketAddr);
 
 impl Pools {
     /// The pool of one endpoint; the settings of the newest configuration hold.
@@ -101,7 +104,10 @@ impl Pool {
     /// A connection that is ready for a request, and whether it has served one before.
     pub(super) async fn sender(&self, until: Instant) -> Result<(Sender, bool), ConnectFault> {
         while let Some(mut sender) = self.kept() {
-            let ready = sender.is_ready() || timeout_at((Instant::now() + super::READY).into(), sender.ready()).await.is_ok_and(|ready| ready.is_ok());
+            let ready = sender.is_ready()
+                || timeout_at((Instant::now() + super::READY).into(), sender.ready())
+                    .await
+                    .is_ok_and(|ready| ready.is_ok());
             if ready {
                 return Ok((sender, true));
             }

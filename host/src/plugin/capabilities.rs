@@ -353,10 +353,9 @@ pub(super) fn fill_random(bytes: &mut [u8]) -> Result<()> {
 impl jwt::Host for State {
     fn prepare(&mut self, rules: jwt::Rules) -> Result<u32> {
         self.configuring("a verifier was prepared")?;
-        let set = self
-            .keys
-            .get(rules.keys.as_str())
-            .ok_or_else(|| format_err!("key set {:?} is not granted to this plugin (`plugin.{}.keys`)", rules.keys, self.plugin))?;
+        let set = self.keys.get(rules.keys.as_str()).ok_or_else(|| {
+            format_err!("key set {:?} is not granted to this plugin (`plugin.{}.keys`)", rules.keys, self.plugin)
+        })?;
         if self.verifiers.len() >= MOST_VERIFIERS {
             bail!("more than {MOST_VERIFIERS} verifiers");
         }
@@ -389,15 +388,15 @@ impl jwt::Host for State {
                     self.trace.ends(until as f64);
                 }
                 Err(match failure {
-                keys::Failure::Malformed => jwt::Failure::Malformed,
-                keys::Failure::Untrusted => jwt::Failure::Untrusted,
-                keys::Failure::Expired => jwt::Failure::Expired,
-                keys::Failure::NotYetValid { .. } => jwt::Failure::NotYetValid,
-                keys::Failure::Unacceptable(_) => jwt::Failure::Unacceptable,
-                keys::Failure::KeysUnavailable => {
-                    self.trace.passing = true;
-                    jwt::Failure::KeysUnavailable
-                }
+                    keys::Failure::Malformed => jwt::Failure::Malformed,
+                    keys::Failure::Untrusted => jwt::Failure::Untrusted,
+                    keys::Failure::Expired => jwt::Failure::Expired,
+                    keys::Failure::NotYetValid { .. } => jwt::Failure::NotYetValid,
+                    keys::Failure::Unacceptable(_) => jwt::Failure::Unacceptable,
+                    keys::Failure::KeysUnavailable => {
+                        self.trace.passing = true;
+                        jwt::Failure::KeysUnavailable
+                    }
                 })
             }
         })

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::metrics::Metrics;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, InstancePre, Linker};
-use crate::metrics::Metrics;
 use wasmtime::{Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
+use super::cache::Cache;
 use super::capabilities::State;
 use super::v0_1::{self, Exports};
-use super::cache::Cache;
 use super::{Stage, wasi};
 
 /// How often the clock of all plugins ticks: the grain of a call's time.
@@ -148,8 +148,8 @@ impl Engine {
         if let Some(component) = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, &digest)) {
             return Ok(component);
         }
-        let component = Component::from_binary(&self.engine, bytes)
-            .map_err(|fault| LoadFault::NotComponent(first_line(&fault)))?;
+        let component =
+            Component::from_binary(&self.engine, bytes).map_err(|fault| LoadFault::NotComponent(first_line(&fault)))?;
         if let Some(cache) = &self.cache {
             cache.store(&self.engine, &digest, &component);
         }
@@ -166,8 +166,8 @@ impl Engine {
         v0_1::link(&mut linker, jwt).map_err(link_fault)?;
         wasi::link(&mut linker, &version.component, &self.engine).map_err(link_fault)?;
         let pre = linker.instantiate_pre(&version.component).map_err(link_fault)?;
-        let exports = Exports::find(stage, &pre)
-            .map_err(|fault| LoadFault::Stage { stage, reason: format!("{fault:#}") })?;
+        let exports =
+            Exports::find(stage, &pre).map_err(|fault| LoadFault::Stage { stage, reason: format!("{fault:#}") })?;
         Ok(Linked { pre, exports })
     }
 }

@@ -64,9 +64,7 @@ impl View<'_> {
             Input::CallerSubject => self.caller.map(|caller| Cow::Borrowed(&*caller.subject)),
             Input::CallerPlan => self.caller.and_then(|caller| caller.plan.as_deref()).map(Cow::Borrowed),
             Input::CallerScopes => self.caller.map(|caller| Cow::Borrowed(&*caller.scopes)),
-            Input::CallerAttribute(name) => {
-                self.caller.and_then(|caller| caller.attribute(name)).map(Cow::Borrowed)
-            }
+            Input::CallerAttribute(name) => self.caller.and_then(|caller| caller.attribute(name)).map(Cow::Borrowed),
         })
     }
 }
@@ -79,9 +77,8 @@ fn unclear(part: &'static str, name: &str) -> Unclear {
 fn header_text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Text<'a>, Unclear> {
     let mut values = headers.get_all(name).iter();
     let Some(first) = values.next() else { return Ok(None) };
-    let text = |value: &'a HeaderValue| {
-        std::str::from_utf8(value.as_bytes()).map_err(|_| unclear("header", name.as_str()))
-    };
+    let text =
+        |value: &'a HeaderValue| std::str::from_utf8(value.as_bytes()).map_err(|_| unclear("header", name.as_str()));
     let first = text(first)?;
     let mut joined = Cow::Borrowed(first);
     for value in values {
@@ -211,7 +208,8 @@ mod tests {
     #[test]
     fn a_parameter_is_decoded_and_must_be_one() {
         let head = parts("/?a=1+2%21&b=&%63=x&d=1&d=2&e=%ff&f", &[]);
-        let get = |name: &str| view(&head).text(&Input::QueryParameter(name.into())).map(|text| text.map(Cow::into_owned));
+        let get =
+            |name: &str| view(&head).text(&Input::QueryParameter(name.into())).map(|text| text.map(Cow::into_owned));
         assert_eq!(get("a").unwrap().as_deref(), Some("1 2!"));
         assert_eq!(get("b").unwrap().as_deref(), Some(""));
         assert_eq!(get("c").unwrap().as_deref(), Some("x"));

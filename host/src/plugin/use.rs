@@ -141,7 +141,8 @@ impl Use {
         for _ in 0..count.max(1) {
             let (instance, declaration) = prepared.start()?;
             if instances.is_empty() {
-                let values = declaration.challenges.iter().filter_map(|challenge| HeaderValue::from_str(challenge).ok());
+                let values =
+                    declaration.challenges.iter().filter_map(|challenge| HeaderValue::from_str(challenge).ok());
                 prepared.challenges = values.collect();
                 prepared.declaration = declaration;
             } else if prepared.declaration != declaration {
@@ -349,14 +350,17 @@ impl Local {
             Some(instance) => Ok(instance),
             None => shared.restart(),
         };
-        let outcome = started.map_or_else(|failure| Ok(Err(failure)), |mut instance| {
-            let outcome = instance.call(shared, view);
-            let sound = !matches!(outcome, Ok(Err(_)));
-            if sound && shared.host.isolation == config::Isolation::Reused {
-                *self.instance.borrow_mut() = Some(instance);
-            }
-            outcome
-        });
+        let outcome = started.map_or_else(
+            |failure| Ok(Err(failure)),
+            |mut instance| {
+                let outcome = instance.call(shared, view);
+                let sound = !matches!(outcome, Ok(Err(_)));
+                if sound && shared.host.isolation == config::Isolation::Reused {
+                    *self.instance.borrow_mut() = Some(instance);
+                }
+                outcome
+            },
+        );
         match outcome {
             Ok(Ok(outcome)) => Ok(outcome),
             Ok(Err(failure)) => {

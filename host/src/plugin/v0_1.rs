@@ -40,8 +40,21 @@ const INTERFACES: [(&str, &[&str]); 8] = [
     (
         "inputs",
         &[
-            "method", "scheme", "authority", "path", "query", "query-parameter", "header", "cookie", "client-address",
-            "caller-subject", "caller-plan", "caller-scopes", "caller-attribute", "body", "pass-other-bodies",
+            "method",
+            "scheme",
+            "authority",
+            "path",
+            "query",
+            "query-parameter",
+            "header",
+            "cookie",
+            "client-address",
+            "caller-subject",
+            "caller-plan",
+            "caller-scopes",
+            "caller-attribute",
+            "body",
+            "pass-other-bodies",
             "all-headers",
         ],
     ),
@@ -184,11 +197,7 @@ fn translate_grant(grant: auth::Grant, state: &State) -> Result<Grant, Failure> 
         }
     }
     let conceal = grant.conceal.into_iter().map(|slot| state.concealable(slot)).collect::<Result<_, _>>()?;
-    Ok(Grant {
-        caller: Caller { subject, plan, scopes: scopes.join(" "), attributes },
-        conceal,
-        headers,
-    })
+    Ok(Grant { caller: Caller { subject, plan, scopes: scopes.join(" "), attributes }, conceal, headers })
 }
 
 fn translate_decision(decision: routing::Decision) -> Result<Decision, Failure> {
@@ -212,9 +221,9 @@ fn translate_target(target: routing::Target) -> Result<Target, Failure> {
         return Err(Failure::answer("shares are more than 1000 per mille"));
     }
     let path = match target.path {
-        Some(path) => Some(
-            crate::clean::target(&path).map_err(|fault| Failure::answer(format!("path {path:?}: {fault}")))?,
-        ),
+        Some(path) => {
+            Some(crate::clean::target(&path).map_err(|fault| Failure::answer(format!("path {path:?}: {fault}")))?)
+        }
         None => None,
     };
     Ok(Target {
@@ -255,11 +264,10 @@ fn headers(fields: Vec<(String, String)>) -> Result<Vec<(HeaderName, HeaderValue
 }
 
 fn header_name(name: &str) -> Result<HeaderName, Failure> {
-    let name = HeaderName::from_bytes(name.as_bytes())
-        .map_err(|_| Failure::answer(format!("{name:?} is no field name")))?;
+    let name =
+        HeaderName::from_bytes(name.as_bytes()).map_err(|_| Failure::answer(format!("{name:?} is no field name")))?;
     if super::verdict::is_connection_field(&name) {
         return Err(Failure::answer(format!("field {name} belongs to the connection")));
     }
     Ok(name)
 }
-

@@ -162,7 +162,14 @@ pub(super) fn header_value(value: String) -> Result<HeaderValue, Failure> {
 /// Fields that frame messages or belong to one connection: no plugin touches them.
 pub(super) fn is_connection_field(name: &HeaderName) -> bool {
     const OTHERS: [&str; 3] = ["keep-alive", "proxy-connection", "http2-settings"];
-    [header::CONNECTION, header::TRANSFER_ENCODING, header::CONTENT_LENGTH, header::TE, header::TRAILER, header::UPGRADE]
-        .contains(name)
+    [
+        header::CONNECTION,
+        header::TRANSFER_ENCODING,
+        header::CONTENT_LENGTH,
+        header::TE,
+        header::TRAILER,
+        header::UPGRADE,
+    ]
+    .contains(name)
         || OTHERS.contains(&name.as_str())
 }

@@ -40,7 +40,8 @@ struct Datetime {
 /// Gives a component the parts of WASI that have an answer, and a trap in place of all others that it imports.
 pub(super) fn link(linker: &mut Linker<State>, component: &Component, engine: &wasmtime::Engine) -> Result<()> {
     let kind = component.component_type();
-    let names: Vec<&str> = kind.imports(engine).map(|(name, _)| name).filter(|name| name.starts_with("wasi:")).collect();
+    let names: Vec<&str> =
+        kind.imports(engine).map(|(name, _)| name).filter(|name| name.starts_with("wasi:")).collect();
     if names.is_empty() {
         return Ok(());
     }
@@ -94,7 +95,8 @@ fn no_terminal(instance: &mut LinkerInstance<'_, State>, function: &str) -> Resu
 fn streams(instance: &mut LinkerInstance<'_, State>) -> Result<()> {
     type Done<T> = (std::result::Result<T, StreamFault>,);
     for read in ["[method]input-stream.read", "[method]input-stream.blocking-read"] {
-        instance.func_wrap(read, |_, (_, _): (Handle, u64)| -> Result<Done<Vec<u8>>> { Ok((Err(StreamFault::Closed),)) })?;
+        instance
+            .func_wrap(read, |_, (_, _): (Handle, u64)| -> Result<Done<Vec<u8>>> { Ok((Err(StreamFault::Closed),)) })?;
     }
     instance.func_wrap("[method]output-stream.check-write", |_, (_,): (Handle,)| -> Result<Done<u64>> {
         Ok((Ok(MOST_BYTES),))

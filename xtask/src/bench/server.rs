@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::setting;
 use crate::process::{Running, installed, tied};
@@ -80,14 +80,28 @@ impl Servers {
     pub(super) fn start(folder: &Path, plugins: &Path) -> Result<Self> {
         let upstream = nginx(folder, "upstream", Place::Beside, &setting::upstream)?;
         let to = upstream.address;
-        Ok(Self {
+        let servers = Self {
             nginx: nginx(folder, "nginx", Place::Alone, &|folder, address| setting::nginx(folder, address, to))?,
             pass_through: gateway(folder, "pass-through", &|listen, admin| {
                 setting::pass_through(listen, admin, to, &folder.join("no-plugins"))
             })?,
             plugins: gateway(folder, "plugins", &|listen, admin| setting::plugins(listen, admin, to, plugins))?,
             _upstream: upstream,
-        })
+        };
+        Kind::ALL.into_iter().try_for_each(|kind| servers.check(kind))?;
+        Ok(servers)
+    }
+
+    /// A request without a token shows whether there is a policy: measuring the wrong thing would go unseen.
+    fn check(&self, kind: Kind) -> Result<()> {
+        let expected = match kind {
+            Kind::Nginx | Kind::PassThrough => 200,
+            Kind::Plugins => 401,
+        };
+        match ready::status(self.address(kind), &setting::path(0)) {
+            Some(status) if status == expected => Ok(()),
+            other => bail!("{kind} answers {other:?} without a token, not {expected}"),
+        }
     }
 
     /// Where a server listens.
