@@ -123,7 +123,9 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        self.running.take().map(Running::stop);
+        if let Some(running) = self.running.take() {
+            running.stop();
+        }
     }
 }
 
