@@ -2,10 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 /// The folder with the workspace's `Cargo.toml`.
+///
+/// What `cargo run` and `cargo test` say now counts more than what was so when we were compiled: clones that share a target
+/// folder take each other's binaries for their own.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask/ is inside the repository")
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        Path::new(&package).parent().expect("every package is in a folder of the repository").to_path_buf()
+    });
+    &ROOT
 }
 
 /// Where built plugins go: `target/plugins`.
