@@ -27,7 +27,7 @@ pub struct Api {
     /// The longest body.
     pub body_bytes: u64,
     /// Fields that no client may send: identity fields and the gateway's own.
-    pub stripped: Stripped,
+    pub stripped: Rc<Stripped>,
     /// What this worker counts for it.
     pub series: Arc<Series>,
 }

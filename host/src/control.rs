@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::balance::Services;
 use crate::config::Config;
-use crate::keys::KeySets;
+use crate::keys::{self, KeySets};
 use crate::limit::{FailedAuth, Limits, Tables};
 use crate::metrics::Metrics;
 use crate::plugin::folder::Event as FolderEvent;
@@ -73,7 +73,9 @@ struct Control {
     engine: Arc<Engine>,
     tables: Tables,
     services: Arc<Services>,
-    keys: KeySets,
+    keys: Arc<KeySets>,
+    /// Reads key files again when they change; none: it could not be started.
+    key_watch: Option<keys::Watch>,
     plugins: BTreeMap<Arc<str>, Plugin>,
     uses: BTreeMap<UseName, Arc<Use>>,
     plan: Option<Arc<Plan>>,
@@ -259,7 +261,7 @@ impl Control {
         if config.admin != self.config.admin || config.plugins != self.config.plugins {
             return Err("`admin` and `plugins` take a restart".into());
         }
-        let keys = KeySets::load(&config.keys, &self.keys);
+        let keys = Arc::new(KeySets::load(&config.keys, &self.keys));
         let mut promoted = BTreeSet::new();
         let prepared = loop {
             let choose = |name: &str| {
@@ -287,6 +289,7 @@ impl Control {
             }
         };
         self.keys = keys;
+        self.watch_keys();
         self.publish(Arc::clone(config), prepared).await;
         let serving: BTreeMap<_, _> =
             self.uses.values().map(|used| (used.version.name.clone(), used.version.clone())).collect();
@@ -297,6 +300,13 @@ impl Control {
             }
         }
         Ok(())
+    }
+
+    /// Keys that changed reach the verifiers by themselves: nothing else has to be built anew.
+    fn watch_keys(&mut self) {
+        self.key_watch = keys::watch(Arc::clone(&self.keys), |_| {})
+            .inspect_err(|fault| tracing::error!(reason = %fault, "key files are not watched"))
+            .ok();
     }
 
     fn live(&self, name: &str) -> Option<Arc<Version>> {

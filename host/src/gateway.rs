@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use crate::api::{Api, Apis};
 use crate::clean::{self, Bounds, Cleaned};
 use crate::config::{self, Cidr};
-use crate::forward::headers::Peer;
+use crate::forward::headers::{Peer, REQUEST_ID};
 use crate::forward::{Ending, Outgoing, Pools, forward};
 use crate::limit::{Admission, Caller, Client};
 use crate::log::{AccessLog, Record};
@@ -110,8 +110,8 @@ pub async fn handle(
     let gateway = Rc::clone(&worker.gateway.borrow());
     let (head, incoming) = request.into_parts();
     let id = peer.request_id(&head.headers).unwrap_or_else(|| worker.request_id());
-    let mut record = Box::new(Record::new(&gateway.log, peer_text, &head, id, now));
-    match carry(&worker, &gateway, peer, (head, incoming), now, &mut record).await {
+    let mut record = Box::new(Record::new(&gateway.log, peer_text, &head, id.clone(), now));
+    let mut response = match carry(&worker, &gateway, peer, (head, incoming), now, &mut record).await {
         Ok(Passed::Service(passed)) => {
             let (response, ending, admission) = *passed;
             record.status = response.status().as_u16();
@@ -130,7 +130,9 @@ pub async fn handle(
             record.status = response.status().as_u16();
             response.map(|body| Outgoing::own(body, record))
         }
-    }
+    };
+    response.headers_mut().insert(&REQUEST_ID, id);
+    response
 }
 
 /// What came of a request that nothing refused.
@@ -203,7 +205,9 @@ fn begin(
     let body = match incoming.is_end_stream() {
         true => Body::Empty,
         false if incoming.size_hint().lower() > api.body_bytes => return Err(Refusal::BodyTooLong),
-        false => Body::Streaming(Streaming::new(incoming, api.body_bytes, gateway.body_timeout)),
+        false => {
+            Body::Streaming(Streaming::new(incoming, api.body_bytes, gateway.body_timeout, Rc::clone(&api.stripped)))
+        }
     };
     let upgrade = cleaned == Cleaned::Upgrade;
     Ok(Request { head, body, peer, client, address, upgrade, caller: None })

@@ -15,7 +15,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
-use crate::forward::headers::{Client, Peer};
+use crate::forward::headers::{self, Client, Peer, Stripped};
 use crate::plugin::verdict::{Caller, Grant, Identified};
 use crate::plugin::{BodyInput, Verdict, View};
 use crate::refusal::Refusal;
@@ -185,13 +185,15 @@ pub struct Streaming {
     /// Bytes that may still come.
     left: u64,
     pause: Pause,
+    /// What no client may say, in trailers either.
+    stripped: Rc<Stripped>,
 }
 
 impl Streaming {
     /// At most `most` bytes, with no pause longer than `pause`.
     #[must_use]
-    pub fn new(incoming: Incoming, most: u64, pause: Duration) -> Self {
-        Self { incoming, left: most, pause: Pause::new(pause) }
+    pub fn new(incoming: Incoming, most: u64, pause: Duration, stripped: Rc<Stripped>) -> Self {
+        Self { incoming, left: most, pause: Pause::new(pause), stripped }
     }
 }
 
@@ -228,7 +230,11 @@ impl http_body::Body for Streaming {
             Poll::Ready(frame) => {
                 self.pause.reset();
                 let Some(frame) = frame else { return Poll::Ready(None) };
-                let frame = frame?;
+                let mut frame = frame?;
+                if let Some(trailers) = frame.trailers_mut() {
+                    headers::trailers(trailers);
+                    self.stripped.remove(trailers, false);
+                }
                 if let Some(data) = frame.data_ref() {
                     match self.left.checked_sub(data.len() as u64) {
                         Some(left) => self.left = left,

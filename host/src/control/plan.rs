@@ -196,7 +196,7 @@ impl Site {
             validation: Validation::new(slots(Stage::Validation, &settings.validation)),
             routing,
             body_bytes: settings.body_bytes.unwrap_or(u64::MAX),
-            stripped: Stripped::new(identity),
+            stripped: Rc::new(Stripped::new(identity)),
             series: self.metrics.series(&settings.name, self.index),
         })
     }

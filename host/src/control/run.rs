@@ -124,7 +124,8 @@ impl House {
             pending: None,
             tables: Tables::new(),
             services: Arc::new(Services::new(tokio::runtime::Handle::current())),
-            keys: KeySets::load(&config.keys, &KeySets::default()),
+            keys: Arc::new(KeySets::load(&config.keys, &KeySets::default())),
+            key_watch: None,
             plugins: BTreeMap::new(),
             uses: BTreeMap::new(),
             plan: None,
@@ -155,6 +156,7 @@ impl House {
             })?);
         }
         control.first(first).await;
+        control.watch_keys();
         let stopping = Arc::new(AtomicBool::new(false));
         if let Some(desk) = desk {
             let desk_of = Desk {

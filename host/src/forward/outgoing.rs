@@ -146,7 +146,11 @@ impl Flow {
                     Some(Ok(_)) if self.incoming.is_end_stream() => self.ending.finish(),
                     Some(Ok(_)) => {}
                 }
-                Poll::Ready(frame.map(|frame| frame.map_err(OutgoingFault::from)))
+                let trimmed = |mut frame: Frame<Bytes>| {
+                    frame.trailers_mut().map(super::headers::trailers);
+                    frame
+                };
+                Poll::Ready(frame.map(|frame| frame.map(trimmed).map_err(OutgoingFault::from)))
             }
             Poll::Pending => {
                 ready!(self.pause.poll(cx));
