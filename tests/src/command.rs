@@ -1,0 +1,148 @@
+//! The product's command line, as a process.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, ChildStdout};
+
+use crate::call::Call;
+use crate::setup::{Setup, Voice, config_file};
+use crate::within;
+
+/// The command line of a binary.
+pub struct Command {
+    binary: &'static Path,
+    environment: Vec<(String, String)>,
+}
+
+/// How a process ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit code; none: a signal ended it.
+    pub code: Option<i32>,
+    /// What it wrote to standard output.
+    pub output: String,
+    /// What it wrote to standard error.
+    pub errors: String,
+}
+
+impl Command {
+    /// Of this binary.
+    #[must_use]
+    pub fn of(binary: &'static str) -> Self {
+        Self { binary: Path::new(binary), environment: Vec::new() }
+    }
+
+    /// With this variable in its environment.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn command(&self) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new(self.binary);
+        command
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Panics
+    /// It does not end.
+    pub async fn run(&self, arguments: &[&str]) -> Ended {
+        let output = within("the end of a command", self.command().args(arguments).output()).await.unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Ended { code: output.status.code(), output: text(output.stdout), errors: text(output.stderr) }
+    }
+
+    /// Starts a gateway, and comes back when it serves.
+    ///
+    /// # Panics
+    /// It does not.
+    pub async fn start(&self, setup: Setup) -> Program {
+        let (folder, _) = setup.write(Voice::Full);
+        let mut command = self.command();
+        command.args(["run", "--config"]).arg(config_file(folder.path()));
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut errors = BufReader::new(child.stderr.take().unwrap()).lines();
+        let address = listening(&mut errors, "listening").await;
+        let admin = listening(&mut errors, "admin listening").await;
+        Program { address, admin, child, output, errors, _folder: folder }
+    }
+}
+
+/// Waits for the log's line that says where something listens.
+async fn listening(errors: &mut Lines<BufReader<ChildStderr>>, message: &str) -> SocketAddr {
+    loop {
+        let line = within(message, errors.next_line()).await.unwrap();
+        let line = line.unwrap_or_else(|| panic!("it ended before {message:?}"));
+        let event: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
+        if event["message"] == message {
+            return event["address"].as_str().unwrap().parse().unwrap();
+        }
+    }
+}
+
+/// A gateway in a process of its own; it is killed when this is dropped.
+pub struct Program {
+    /// Where clients come in.
+    pub address: SocketAddr,
+    /// Where operators look in.
+    pub admin: SocketAddr,
+    child: Child,
+    output: Lines<BufReader<ChildStdout>>,
+    errors: Lines<BufReader<ChildStderr>>,
+    _folder: TempDir,
+}
+
+impl Program {
+    /// A `GET` on a connection of its own.
+    pub fn get(&self, target: &str) -> Call {
+        Call::to(self.address, "GET", target)
+    }
+
+    /// The next line of the access log.
+    ///
+    /// # Panics
+    /// None comes.
+    pub async fn line(&mut self) -> Value {
+        let line = within("a line of the access log", self.output.next_line()).await.unwrap().expect("a line");
+        serde_json::from_str(&line).unwrap_or_else(|fault| panic!("{fault}: {line}"))
+    }
+
+    /// Sends it `SIGTERM`.
+    ///
+    /// # Panics
+    /// It has ended already.
+    pub fn terminate(&self) {
+        let id = self.child.id().expect("running");
+        let id = Pid::from_raw(id.try_into().unwrap()).unwrap();
+        kill_process(id, Signal::TERM).unwrap();
+    }
+
+    /// Waits until it has ended, and answers how, with what it wrote since.
+    ///
+    /// # Panics
+    /// It does not end.
+    pub async fn ended(mut self) -> Ended {
+        let (mut output, mut errors) = (String::new(), String::new());
+        let end = async {
+            let (mut out, mut err) = (self.output.into_inner(), self.errors.into_inner());
+            let (out, err) = tokio::join!(out.read_to_string(&mut output), err.read_to_string(&mut errors));
+            out.and(err).unwrap();
+            self.child.wait().await.unwrap()
+        };
+        let status = within("the end of the gateway", end).await;
+        Ended { code: status.code(), output, errors }
+    }
+}

@@ -1,0 +1,98 @@
+//! What operators look at.
+
+use gatewright_tests::{Answer, Place, gateway, setup, upstream};
+use serde_json::Value;
+
+const SHOP: &str = "[[api]]\nname = \"shop\"\npaths = [\"/a\"]\nservice = \"orders\"\n[[api.auth]]\nplugin = \"jwt\"\nsettings = { keys = \"demo\" }\n";
+
+/// Every line is a comment, or a sample of the family that was announced last.
+fn is_exposition(answer: &Answer) {
+    let text = answer.text();
+    let mut family = "";
+    for line in text.lines() {
+        if let Some(announced) = line.strip_prefix("# TYPE ") {
+            family = announced.split(' ').next().unwrap();
+        } else if !line.starts_with("# HELP ") {
+            let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
+            assert!(name.starts_with(family) && !family.is_empty(), "{line}");
+            assert!(value.parse::<f64>().is_ok(), "{line}");
+            assert_eq!(name.contains('{'), name.ends_with('}'), "{line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn metrics_count_requests_by_api_stage_and_status() {
+    let orders = upstream("orders");
+    let gateway = gateway([&orders], SHOP);
+    for _ in 0..3 {
+        gateway.get("/a").as_caller("ada").await.is(200);
+    }
+    gateway.get("/a").await.is(401);
+    let answer = gateway.admin("/metrics").await.is(200).tells("content-type", "text/plain; version=0.0.4");
+    is_exposition(&answer);
+    for (sample, value) in [
+        (r#"gatewright_requests_total{api="shop",outcome="forwarded",status="2xx"}"#.to_owned(), 3.0),
+        (r#"gatewright_requests_total{api="shop",outcome="auth",status="4xx"}"#.to_owned(), 1.0),
+        (r#"gatewright_stage_seconds_count{api="shop",stage="total"}"#.to_owned(), 4.0),
+        (r#"gatewright_stage_seconds_count{api="shop",stage="service"}"#.to_owned(), 3.0),
+        (r#"gatewright_stage_seconds_bucket{api="shop",stage="auth",le="+Inf"}"#.to_owned(), 3.0),
+        (format!("gatewright_endpoint_healthy{{service=\"orders\",endpoint=\"{orders}\"}}"), 1.0),
+        (format!("gatewright_endpoint_requests_total{{service=\"orders\",endpoint=\"{orders}\"}}"), 3.0),
+    ] {
+        gateway.metric_is(&sample, |seen| seen == value).await;
+    }
+    assert!(gateway.metrics().await.contains("gatewright_plugin_info{plugin=\"jwt\",digest=\""));
+    assert!(gateway.metric("gatewright_connections_total").await >= 4.0);
+}
+
+#[tokio::test]
+async fn a_label_is_never_what_a_client_sent() {
+    let orders = upstream("orders");
+    let gateway = gateway([&orders], SHOP);
+    gateway
+        .call("FROBNICATE", "/a/frobnicated")
+        .field("user-agent", "frobnicator")
+        .as_caller("frobnicated")
+        .await
+        .is(200);
+    assert!(!gateway.metrics().await.to_lowercase().contains("frobnicat"));
+}
+
+#[tokio::test]
+async fn it_says_whether_it_lives_and_is_ready() {
+    let orders = upstream("orders");
+    let gateway = gateway([&orders], SHOP);
+    gateway.admin("/livez").await.is(200).says("ok\n");
+    gateway.admin("/readyz").await.is(200).says("ok\n");
+    gateway.admin("/").await.is(404);
+}
+
+#[tokio::test]
+async fn plugins_and_services_are_json() {
+    let orders = upstream("orders");
+    let gateway = gateway([&orders], SHOP);
+    gateway.get("/a").as_caller("ada").await.is(200);
+    let plugins = gateway.admin("/plugins").await.is(200).has("content-type", "application/json").json();
+    let jwt = &plugins["jwt"];
+    assert_eq!((&jwt["state"], &jwt["versions"]), (&Value::from("live"), &Value::from(1)), "{plugins}");
+    let used = &jwt["uses"][0];
+    assert_eq!(
+        (&used["api"], &used["stage"], &used["calls"]),
+        (&"shop".into(), &"auth".into(), &1.into()),
+        "{plugins}"
+    );
+    let service = gateway.service("orders").await;
+    let endpoint = &service["endpoints"][0];
+    assert_eq!(endpoint["address"], orders.address().to_string(), "{service}");
+    assert_eq!((&endpoint["state"], &endpoint["requests"]), (&"healthy".into(), &1.into()), "{service}");
+}
+
+#[tokio::test]
+async fn what_is_private_is_not_served_to_clients() {
+    let orders = upstream("orders");
+    let gateway = setup(SHOP).to(Place::from(&orders)).start();
+    for path in ["/metrics", "/plugins", "/services", "/livez", "/readyz"] {
+        gateway.get(path).await.is(404);
+    }
+}

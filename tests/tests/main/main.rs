@@ -1,0 +1,22 @@
+//! The tests of the whole: every sentence of what the gateway does, through its own code, real sockets and real plugins.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test says what is wrong by panicking"
+)]
+
+mod admin;
+mod auth;
+mod bad_input;
+mod balancing;
+mod command;
+mod forwarding;
+mod guests;
+mod limits;
+mod plugins;
+mod reload;
+mod routing;
+mod shop;
+mod validation;

@@ -1,0 +1,388 @@
+//! The life of a plugin: dropped in, overwritten, broken, removed, and what one costs that fails.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use gatewright_tests::{
+    Gateway, Setup, Upstream, component, component_of, guest, reference, setup, sha256, until, upstream,
+};
+
+const ROUTED: &str = r#"
+    [[api]]
+    name = "shop"
+    services = ["orders"]
+    [api.routing]
+    plugin = "one"
+"#;
+
+/// A routing plugin that answers every request with this text.
+fn says(text: &str) -> Vec<u8> {
+    let length = text.len();
+    guest(&format!(
+        r#"(data (i32.const 4096) "{text}")
+        (func $route (result i32) (call $respond (i32.const 200) (i32.const 4096) (i32.const {length})))"#
+    ))
+}
+
+fn routed(one: &[u8]) -> (Upstream, Gateway) {
+    let orders = upstream("orders");
+    let gateway = setup(ROUTED).to(&orders).plugin("one", one).start();
+    (orders, gateway)
+}
+
+fn swaps(outcome: &str) -> String {
+    format!("gatewright_plugin_swaps_total{{plugin=\"one\",outcome=\"{outcome}\"}}")
+}
+
+#[tokio::test]
+async fn a_plugin_that_is_missing_is_503_until_it_is_dropped_in() {
+    let orders = upstream("orders");
+    let gateway = setup(ROUTED).to(&orders).start();
+    gateway.get("/").await.is(503).problem("The policy of this API is not available");
+    gateway.admin("/readyz").await.is(503).says("plugins are missing: one\n");
+    assert_eq!(gateway.plugin("one", |_| true).await.state, "waiting");
+    gateway.swap_in("one", &says("first")).await;
+    gateway.get("/").await.is(200).says("first");
+    gateway.admin("/readyz").await.is(200);
+    let plugin = gateway.plugin("one", |plugin| plugin.state == "live").await;
+    assert!(plugin.number("live_after_ms") < 10_000, "{}", plugin.json);
+}
+
+#[tokio::test]
+async fn overwriting_swaps_it() {
+    let (_orders, gateway) = routed(&says("first"));
+    gateway.get("/").await.is(200).says("first");
+    gateway.swap_in("one", &says("second")).await;
+    gateway.get("/").await.is(200).says("second");
+    // Written in place, as `cp` does it.
+    std::fs::write(gateway.plugin_file("one"), says("third")).unwrap();
+    gateway.serves("one", &says("third")).await;
+    gateway.get("/").await.is(200).says("third");
+    let plugin = gateway.plugin("one", |_| true).await;
+    assert_eq!((plugin.state.as_str(), plugin.number("versions")), ("live", 3));
+    assert_eq!(gateway.metric(&swaps("live")).await, 2.0);
+}
+
+/// A component of the contract's shape but for one member of a record.
+fn of_another_shape() -> Vec<u8> {
+    let contract = include_str!("../../../wit/v0.1/policy.wit").replace("status: u16,", "status: u16, more: u32,");
+    let world = "package test:guest; world guest { export gatewright:policy/routing@0.1.0; }";
+    let module = r#"(module
+        (memory (export "memory") 1)
+        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+        (func (export "gatewright:policy/routing@0.1.0#configure") (param i32 i32) (result i32) (i32.const 0))
+        (func (export "gatewright:policy/routing@0.1.0#route")
+            (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32) (i32.const 0)))"#;
+    component_of(&[&contract, world], module)
+}
+
+/// A component that imports a function that this host does not have.
+fn of_a_newer_contract() -> Vec<u8> {
+    let contract = include_str!("../../../wit/v0.1/policy.wit")
+        .replace("interface random {", "interface random {\n  dice: func() -> u32;\n");
+    let world = "package test:guest;
+        world guest { import gatewright:policy/random@0.1.0; export gatewright:policy/routing@0.1.0; }";
+    let module = r#"(module
+        (import "gatewright:policy/random@0.1.0" "dice" (func (result i32)))
+        (memory (export "memory") 1)
+        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+        (func (export "gatewright:policy/routing@0.1.0#configure") (param i32 i32) (result i32) (call 0))
+        (func (export "gatewright:policy/routing@0.1.0#route")
+            (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32) (call 0)))"#;
+    component_of(&[&contract, world], module)
+}
+
+#[tokio::test]
+async fn what_is_no_plugin_leaves_the_last_good_one_serving_and_says_why() {
+    let (_orders, gateway) = routed(&says("good"));
+    let half = says("half");
+    let refuses = guest(
+        r#"(data (i32.const 4096) "no thanks")
+        (func $configure (result i32) (call $fault (i32.const 4096) (i32.const 9)))
+        (func $route (result i32) (call $ok))"#,
+    );
+    let for_validation = guest("(func $check (result i32) (call $ok))");
+    let no_stage = wat("(component)");
+    let wants_keys = guest(
+        r#"(import "gatewright:policy/jwt@0.1.0" "prepare" (func $prepare
+            (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+        (func $route (result i32) unreachable)"#,
+    );
+    let traps = guest("(func $configure (result i32) unreachable) (func $route (result i32) (call $ok))");
+    for (count, (what, bytes, reason)) in [
+        ("garbage", b"garbage".to_vec(), "not a WebAssembly component"),
+        ("nothing", Vec::new(), "not a WebAssembly component"),
+        ("half a file", half[..half.len() / 2].to_vec(), "not a WebAssembly component"),
+        ("a core module", wat("(module)"), "not a WebAssembly component"),
+        ("no stage", no_stage, "exports none of"),
+        ("another stage", for_validation, "cannot be used for routing"),
+        ("another shape", of_another_shape(), "cannot be used for routing"),
+        ("a newer contract", of_a_newer_contract(), "gatewright:policy/random@0.1.0#dice"),
+        ("keys without a grant", wants_keys, "gatewright:policy/jwt@0.1.0"),
+        ("it refuses its settings", refuses, "no thanks"),
+        ("it traps", traps, "trap"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        gateway.drop_in("one", &bytes);
+        let seen = gateway.plugin("one", |plugin| plugin.fault.as_ref().is_some_and(|fault| fault.contains(reason)));
+        let plugin = seen.await;
+        assert_eq!(plugin.state, "failed", "{what}");
+        assert_eq!(plugin.digest, Some(sha256(&says("good"))), "{what}");
+        gateway.metric_is(&swaps("rejected"), |rejected| rejected >= (count + 1) as f64).await;
+        gateway.get("/").await.is(200).says("good");
+    }
+    gateway.admin("/readyz").await.is(200);
+    gateway.swap_in("one", &says("better")).await;
+    gateway.get("/").await.is(200).says("better");
+}
+
+fn wat(text: &str) -> Vec<u8> {
+    ::wat::parse_str(text).unwrap()
+}
+
+#[tokio::test]
+async fn a_half_written_file_is_taken_when_it_is_whole() {
+    use std::io::Write;
+    let (_orders, gateway) = routed(&says("good"));
+    let whole = says("whole");
+    let (first, rest) = whole.split_at(whole.len() / 2);
+    let mut file = std::fs::File::create(gateway.plugin_file("one")).unwrap();
+    file.write_all(first).unwrap();
+    gateway.rejects("one").await;
+    gateway.get("/").await.is(200).says("good");
+    file.write_all(rest).unwrap();
+    drop(file);
+    gateway.serves("one", &whole).await;
+    gateway.get("/").await.is(200).says("whole");
+}
+
+#[tokio::test]
+async fn a_removed_file_goes_on_serving() {
+    let (_orders, gateway) = routed(&says("good"));
+    std::fs::remove_file(gateway.plugin_file("one")).unwrap();
+    gateway.plugin("one", |plugin| plugin.json["removed"] == true).await;
+    gateway.get("/").await.is(200).says("good");
+    gateway.metric_is(&swaps("removed"), |removed| removed == 1.0).await;
+    gateway.swap_in("one", &says("new")).await;
+    gateway.get("/").await.is(200).says("new");
+}
+
+#[tokio::test]
+async fn precompiled_code_and_strange_names_are_refused() {
+    let (_orders, gateway) = routed(&says("good"));
+    std::fs::write(gateway.file("plugins").join("one.cwasm"), "x").unwrap();
+    std::fs::write(gateway.file("plugins").join("One.wasm"), says("bad")).unwrap();
+    assert!(gateway.rejects("one.cwasm").await.contains("precompiled"));
+    assert!(gateway.rejects("One.wasm").await.contains("not a plugin's name"));
+    gateway.get("/").await.is(200).says("good");
+}
+
+#[tokio::test]
+async fn only_the_pinned_version_is_taken() {
+    let orders = upstream("orders");
+    let good = says("good");
+    let pinned = format!("[plugin.one]\nsha256 = \"{}\"\n{ROUTED}", sha256(&good));
+    let gateway = setup(&pinned).to(&orders).plugin("one", &says("other")).start();
+    gateway.get("/").await.is(503);
+    assert!(gateway.rejects("one").await.contains("SHA-256"));
+    gateway.swap_in("one", &good).await;
+    gateway.get("/").await.is(200).says("good");
+    gateway.drop_in("one", &says("evil"));
+    assert!(gateway.rejects("one").await.contains("SHA-256"));
+    gateway.get("/").await.is(200).says("good");
+}
+
+#[tokio::test]
+async fn fifty_swaps_under_load_cost_no_request_and_each_answer_is_of_one_version() {
+    const SWAPS: usize = 50;
+    let orders = upstream("orders");
+    let text = format!("server = {{ workers = 2, failed_auth = false }}\n{ROUTED}");
+    let gateway = Arc::new(setup(&text).to(&orders).plugin("one", &says("version 0")).start());
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..4).map(|_| tokio::spawn(load(Arc::clone(&gateway), Arc::clone(&stop)))).collect();
+    for swap in 1..=SWAPS {
+        gateway.swap_in("one", &says(&format!("version {swap}"))).await;
+        // From now on no request begins with the old one.
+        gateway.get("/").await.is(200).says(&format!("version {swap}"));
+    }
+    stop.store(true, Relaxed);
+    let mut seen = BTreeSet::new();
+    let mut requests = 0;
+    for client in clients {
+        let said = client.await.unwrap();
+        requests += said.len();
+        seen.extend(said);
+    }
+    let known: BTreeSet<String> = (0..=SWAPS).map(|swap| format!("version {swap}")).collect();
+    assert!(seen.is_subset(&known), "{seen:?}");
+    assert!(requests >= SWAPS && seen.len() > SWAPS / 2, "{requests} requests, {} versions", seen.len());
+    let plugin = gateway.plugin("one", |_| true).await;
+    assert_eq!(plugin.number("versions"), SWAPS as u64 + 1);
+}
+
+/// Asks again and again on a connection that is kept, and answers what was said.
+async fn load(gateway: Arc<Gateway>, stop: Arc<AtomicBool>) -> Vec<String> {
+    let connection = gateway.http1().await;
+    let mut said = Vec::new();
+    while !stop.load(Relaxed) {
+        said.push(connection.get("/").await.is(200).text());
+    }
+    said
+}
+
+/// Fails as the field `x-do` says: by its length 1 a trap, 2 a loop without end, 3 memory without end; else it says `fine`.
+const FAILING: &str = r#"
+    (import "gatewright:policy/inputs@0.1.0" "header" (func $header (param i32 i32) (result i32)))
+    (data (i32.const 4096) "x-do")
+    (data (i32.const 4112) "fine")
+    (func $configure (result i32) (drop (call $header (i32.const 4096) (i32.const 4))) (call $ok))
+    (func $fail
+        (local $length i32)
+        (if (i32.eqz (call $has (i32.const 0))) (then (return)))
+        (local.set $length (call $value-length (i32.const 0)))
+        (if (i32.eq (local.get $length) (i32.const 1)) (then unreachable))
+        (if (i32.eq (local.get $length) (i32.const 2)) (then (loop $for-ever (br $for-ever))))
+        (if (i32.eq (local.get $length) (i32.const 3))
+            (then (loop $more
+                (if (i32.eq (memory.grow (i32.const 16)) (i32.const -1)) (then unreachable))
+                (br $more)))))
+    (func $route (result i32)
+        (call $fail)
+        (call $respond (i32.const 200) (i32.const 4112) (i32.const 4)))
+    (func $check (result i32) (call $fail) (call $ok))
+"#;
+
+/// The host allows it little.
+fn failing(text: &str) -> Setup {
+    setup(&format!("[plugin.one]\ncall_time = \"250ms\"\nmemory = \"4MiB\"\n{text}")).plugin("one", &guest(FAILING))
+}
+
+fn failures(kind: &str) -> String {
+    format!("gatewright_plugin_failures_total{{plugin=\"one\",kind=\"{kind}\"}}")
+}
+
+#[tokio::test]
+async fn a_plugin_that_fails_costs_exactly_one_503() {
+    let orders = upstream("orders");
+    let gateway = failing(ROUTED).to(&orders).start();
+    gateway.get("/").await.is(200).says("fine");
+    for (how, kind) in [("1", "trap"), ("22", "time"), ("333", "memory")] {
+        let answer = gateway.get("/").field("x-do", how).await.is(503);
+        let answer = answer.problem("The policy of this API is not available").has("retry-after", "1");
+        assert!(!answer.text().contains("wasm"), "a cause never reaches a client: {answer}");
+        gateway.get("/").await.is(200).says("fine");
+        assert_eq!(gateway.metric(&failures(kind)).await, 1.0, "{kind}");
+    }
+    let plugin = gateway.plugin("one", |_| true).await;
+    assert_eq!(plugin.json["uses"][0]["failures"], 3, "{}", plugin.json);
+}
+
+#[tokio::test]
+async fn a_plugin_that_keeps_failing_is_suspended_and_tried_again() {
+    let orders = upstream("orders");
+    let gateway = failing(ROUTED).to(&orders).start();
+    for _ in 0..5 {
+        gateway.get("/").field("x-do", "1").await.is(503);
+    }
+    gateway.plugin("one", |plugin| plugin.json["uses"][0]["suspended"] == true).await;
+    gateway.get("/").await.is(503);
+    assert_eq!(gateway.plugin("one", |_| true).await.json["uses"][0]["calls"], 5);
+    until("it is tried again", async || (gateway.get("/").await.status == 200).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_validation_that_may_fail_open_lets_requests_through() {
+    let orders = upstream("orders");
+    let text = |mode: &str| {
+        format!(
+            "[[api]]\nname = \"shop\"\nservice = \"orders\"\n[[api.validation]]\nplugin = \"one\"\non_failure = \"{mode}\"\n"
+        )
+    };
+    let gateway = failing(&text("open")).to(&orders).start();
+    gateway.get("/").field("x-do", "1").await.is(200).says("orders");
+    assert_eq!(gateway.metric(&failures("trap")).await, 1.0);
+    gateway.configure(&format!("[plugin.one]\nmemory = \"4MiB\"\n{}", text("closed"))).await;
+    gateway.get("/").field("x-do", "1").await.is(503);
+    gateway.get("/").await.is(200);
+}
+
+/// Counts its calls in a global, and says how many there were as the length of its answer.
+const COUNTING: &str = r#"
+    (global $calls (mut i32) (i32.const 0))
+    (data (i32.const 4096) "**********")
+    (func $route (result i32)
+        (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+        (call $respond (i32.const 200) (i32.const 4096) (global.get $calls)))
+"#;
+
+#[tokio::test]
+async fn an_instance_is_kept_or_fresh_as_the_operator_says() {
+    let orders = upstream("orders");
+    let one_worker = "server = { workers = 1 }\n";
+    let gateway = setup(&format!("{one_worker}{ROUTED}")).to(&orders).plugin("one", &guest(COUNTING)).start();
+    for said in ["*", "**", "***"] {
+        gateway.get("/").await.is(200).says(said);
+    }
+    gateway.configure(&format!("{one_worker}[plugin.one]\nisolation = \"fresh\"\n{ROUTED}")).await;
+    for _ in 0..3 {
+        gateway.get("/").await.is(200).says("*");
+    }
+}
+
+#[tokio::test]
+async fn a_reused_instance_is_called_a_thousand_times_without_growing_out_of_its_memory() {
+    let orders = upstream("orders");
+    let gateway =
+        setup(&format!("[plugin.one]\nmemory = \"256KiB\"\n{ROUTED}")).to(&orders).plugin("one", &says("ok")).start();
+    let connection = gateway.http1().await;
+    for _ in 0..1000 {
+        connection.get("/").field("x-filler", &"x".repeat(500)).await.is(200);
+    }
+}
+
+#[tokio::test]
+async fn a_component_that_is_not_used_is_unused() {
+    let (_orders, gateway) = routed(&says("good"));
+    gateway.drop_in("two", &says("idle"));
+    gateway.plugin("two", |plugin| plugin.state == "unused").await;
+    gateway.drop_in("jwt", &reference("jwt"));
+    gateway.plugin("jwt", |plugin| plugin.state == "unused" && plugin.digest.is_some()).await;
+}
+
+#[tokio::test]
+async fn a_bad_answer_is_a_failure_of_the_plugin() {
+    let orders = upstream("orders");
+    for (what, text) in [
+        ("status 0", "(func $route (result i32) (call $respond (i32.const 0) (i32.const 0) (i32.const 0)))"),
+        ("status 99", "(func $route (result i32) (call $respond (i32.const 99) (i32.const 0) (i32.const 0)))"),
+        (
+            "refuses with 200",
+            "(func $route (result i32) (call $refuse (i32.const 200) (i32.const 4096) (i32.const 0)))",
+        ),
+        (
+            "no UTF-8",
+            "(data (i32.const 4096) \"\\ff\") (func $route (result i32) (call $refuse (i32.const 400) (i32.const 4096) (i32.const 1)))",
+        ),
+        ("out of memory", "(func $route (result i32) (call $forward (i32.const -8) (i32.const 64)))"),
+        (
+            "no such variant",
+            "(func $route (result i32) (i32.store8 offset=4 (global.get $answer) (i32.const 7)) (call $ok))",
+        ),
+    ] {
+        let gateway = setup(ROUTED).to(&orders).plugin("one", &guest(text)).start();
+        let answer = gateway.get("/").await;
+        assert_eq!(answer.status, 503, "{what}: {answer}");
+    }
+    let module = r#"(module
+        (memory (export "memory") 1)
+        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4294901760))
+        (func (export "gatewright:policy/routing@0.1.0#configure") (param i32 i32) (result i32) (i32.const 0))
+        (func (export "gatewright:policy/routing@0.1.0#route")
+            (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32) (i32.const 0)))"#;
+    let gateway = setup(ROUTED).to(&orders).plugin("one", &component(&["routing"], module)).start();
+    gateway.get("/").await.is(503);
+    assert_eq!(orders.count(), 0);
+}
