@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use crate::api::{Api, Apis};
 use crate::clean::{self, Bounds, Cleaned};
 use crate::config::{self, Cidr};
-use crate::forward::headers::{Peer, REQUEST_ID};
+use crate::forward::headers::{Peer, REQUEST_ID, is_loop};
 use crate::forward::{Ending, Outgoing, Pools, forward};
 use crate::limit::{Admission, Caller, Client};
 use crate::log::{AccessLog, Record};
@@ -152,6 +152,9 @@ async fn carry(
 ) -> Result<Passed, Refusal> {
     let cleaned = clean::head(&mut head, peer.scheme, &gateway.bounds).map_err(Refusal::Unclean)?;
     record.target = head.uri.clone();
+    if is_loop(&head.headers) {
+        return Err(Refusal::Loop);
+    }
     let api = Rc::clone(find(gateway, &head).ok_or(Refusal::NoApi)?);
     record.api = Some(Arc::clone(&api.name));
     record.series = Some(Arc::clone(&api.series));

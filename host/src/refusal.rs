@@ -26,6 +26,8 @@ const RETRY_SECONDS: u32 = 1;
 pub enum Refusal {
     /// It has no one meaning.
     Unclean(Unclean),
+    /// It has come through so many gateways that it must be going round.
+    Loop,
     /// It belongs to no API.
     NoApi,
     /// A plugin of its API is not there yet.
@@ -161,6 +163,7 @@ impl Refusal {
     fn public(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Unclean(unclean) => (unclean.status(), unclean.title()),
+            Self::Loop => (StatusCode::LOOP_DETECTED, "The request goes round in a loop"),
             Self::NoApi => (StatusCode::NOT_FOUND, "No API here"),
             Self::Waiting(_) | Self::Failed(..) | Self::UnknownService(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "The policy of this API is not available")
@@ -187,7 +190,7 @@ impl Refusal {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Unclean(_) | Self::NoApi => Outcome::Clean,
+            Self::Unclean(_) | Self::Loop | Self::NoApi => Outcome::Clean,
             Self::FailedTooOften { .. } | Self::NoCredential(_) => Outcome::Auth,
             Self::Waiting(stage) | Self::Rejected(stage, _) | Self::Failed(stage, _) | Self::Unclear(stage, _) => {
                 match stage {

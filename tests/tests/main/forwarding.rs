@@ -331,3 +331,13 @@ async fn a_service_that_pauses_too_long_in_its_body_is_cut_off() {
     assert_eq!(coming.chunk().await.unwrap().as_deref(), Some("half"));
     assert!(coming.chunk().await.is_err());
 }
+
+#[tokio::test]
+async fn a_request_that_goes_round_is_508() {
+    let orders = upstream("orders");
+    let gateway = gateway([&orders], SHOP);
+    let hops = |count: usize| vec!["1.1 gatewright"; count].join(", ");
+    gateway.get("/").field("via", &hops(3)).await.is(200);
+    gateway.get("/").field("via", &hops(4)).await.is(508);
+    assert_eq!(orders.only().target, "/");
+}
