@@ -78,7 +78,6 @@ struct Control {
     key_watch: Option<keys::Watch>,
     plugins: BTreeMap<Arc<str>, Plugin>,
     uses: BTreeMap<UseName, Arc<Use>>,
-    plan: Option<Arc<Plan>>,
     workers: Vec<mpsc::UnboundedSender<Update>>,
     terms: watch::Sender<Terms>,
     held: Arc<std::sync::atomic::AtomicUsize>,
@@ -340,7 +339,6 @@ impl Control {
         self.terms.send_replace(Terms::new(&config.server));
         self.config = config;
         self.uses = uses;
-        self.plan = Some(plan);
     }
 
     /// Lets the admin API see what is now.

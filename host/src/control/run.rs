@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use notify::Watcher;
 use tokio::sync::{mpsc, watch};
@@ -26,6 +26,8 @@ use crate::server::{self, Inbox, Terms};
 
 /// Editors write a file in several steps: it is read when it has been quiet for so long.
 const QUIET: Duration = Duration::from_millis(50);
+/// In a folder where something is always written it is read after so long.
+const MOST_QUIET: Duration = Duration::from_millis(500);
 /// How often the configuration is looked at without notice, because notices can be lost.
 const RESCAN: Duration = Duration::from_secs(2);
 
@@ -128,7 +130,6 @@ impl House {
             key_watch: None,
             plugins: BTreeMap::new(),
             uses: BTreeMap::new(),
-            plan: None,
             workers: Vec::new(),
             terms,
             held: Arc::default(),
@@ -216,7 +217,10 @@ fn watch_file(file: &Path, changes: mpsc::UnboundedSender<Change>) -> Option<not
     let spawned = std::thread::Builder::new().name("config-watch".into()).spawn(move || {
         loop {
             match touches.recv_timeout(RESCAN) {
-                Ok(()) => while touches.recv_timeout(QUIET).is_ok() {},
+                Ok(()) => {
+                    let until = Instant::now() + MOST_QUIET;
+                    while Instant::now() < until && touches.recv_timeout(QUIET).is_ok() {}
+                }
                 Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
                 Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return,
             }

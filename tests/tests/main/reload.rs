@@ -1,5 +1,8 @@
 //! The configuration's file: all or nothing, and together with plugins in either order.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use gatewright_tests::{gateway, guest, setup, upstream};
 
 const SHOP: &str = "[[api]]\nname = \"shop\"\nservice = \"orders\"\n";
@@ -103,4 +106,25 @@ async fn a_configuration_may_name_a_plugin_that_is_not_there_yet() {
     gateway.get("/").await.is(503);
     gateway.swap_in("one", &plugin("i32.ne", "old")).await;
     gateway.get("/").await.is(200).says("old");
+}
+
+#[tokio::test]
+async fn a_folder_that_is_never_quiet_does_not_keep_a_configuration_out() {
+    let (orders, users) = (upstream("orders"), upstream("users"));
+    let gateway = gateway([&orders, &users], SHOP);
+    let noise = gateway.file("noise");
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = std::thread::spawn({
+        let stop = Arc::clone(&stop);
+        move || {
+            while !stop.load(Relaxed) {
+                std::fs::write(&noise, "noise").unwrap();
+                std::thread::yield_now();
+            }
+        }
+    });
+    gateway.configure("[[api]]\nname = \"people\"\nservice = \"users\"\n").await;
+    stop.store(true, Relaxed);
+    writer.join().unwrap();
+    gateway.get("/").await.is(200).says("users");
 }
