@@ -44,7 +44,8 @@ impl Plugins {
         let cache = "Where compiled code is kept; `false`: nowhere. \
                      Default: gatewright/compiled in $XDG_CACHE_HOME, else in ~/.cache.";
         let quiet = "How long a file must be unchanged before it is read.";
-        let probation = "A version that is suspended this soon after its swap is rolled back; `0s`: never.";
+        let probation = "A version that is suspended this soon after its swap is rolled back; `0s`: never. \
+                         Accepted, and not carried out yet.";
         let cache = t.given("cache", cache, &OrFalse(FILE)).map(|path| path.map(|path| t.resolve(path)));
         Self {
             folder: t.resolve(folder),
@@ -117,8 +118,10 @@ impl Plugin {
         let isolations = Words(&[("reused", Isolation::Reused), ("fresh", Isolation::Fresh)]);
         let placements = Words(&[("inline", Placement::Inline), ("offload", Placement::Offload)]);
         let isolation = "`reused`: an instance per worker is kept; `fresh`: a new one for every request.";
-        let placement = "`inline`: on the worker; `offload`: on a few threads, for plugins that are slow by nature.";
-        let remember = "The longest a verdict is remembered, whatever the plugin says; `0s`: never.";
+        let placement = "`inline`: on the worker; `offload`: on a few threads, for plugins that are slow by nature. \
+                         Accepted, and not carried out yet.";
+        let remember = "The longest a verdict is remembered, whatever the plugin says; `0s`: never. \
+                        Accepted, and not carried out yet.";
         let configure = Time(Duration::from_millis(1), Duration::from_mins(5));
         Self {
             keys: t.or("keys", "Key sets that it may name.", vec![], &keys).into_iter().collect(),
