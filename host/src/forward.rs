@@ -96,7 +96,7 @@ pub async fn forward(
                 let version = response.version();
                 headers::to_client(response.headers_mut(), version, switched);
                 if let Some(client) = upgrade.take().filter(|_| switched) {
-                    client.join(&mut response, settings.body_timeout);
+                    client.join(&mut response);
                 }
                 return Ok((response, ending));
             }
@@ -146,6 +146,7 @@ async fn attempt(
     loop {
         let (mut sender, reused) = match pool.sender(time.until).await {
             Ok(sender) => sender,
+            Err(_) if time.shortened && Instant::now() >= time.until => return Err(Fault::Sent(Refusal::Slow)),
             Err(cause) => {
                 lease.report(Outcome::ConnectFailed, Instant::now());
                 return Err(Fault::Unsent(Box::new(request), Refusal::NoConnection(cause.to_string())));

@@ -1,7 +1,5 @@
 //! Another protocol on both connections: bytes pass both ways until one side ends or both are silent for too long.
 
-use std::time::Duration;
-
 use http::Response;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -20,7 +18,7 @@ impl Client {
     }
 
     /// Joins both connections once the response's head has passed.
-    pub(super) fn join(self, response: &mut Response<Incoming>, _idle: Duration) {
+    pub(super) fn join(self, response: &mut Response<Incoming>) {
         let service = hyper::upgrade::on(response);
         spawn_local(async move {
             let Ok((client, service)) = tokio::try_join!(self.0, service) else { return };
