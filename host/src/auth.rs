@@ -64,7 +64,10 @@ impl Auth {
             match &*verdict {
                 Ok(Identified::NotMine) => {}
                 Ok(Identified::Granted(grant)) => {
-                    self.admit(grant, request)?;
+                    self.check_plan(grant).map_err(|fault| {
+                        Refusal::Failed(Stage::Auth, plugin.blame(Failure::answer(fault), scene.now))
+                    })?;
+                    admit(grant, request);
                     request.caller = Granted::new(Arc::clone(&plugin.shared.version.name), verdict);
                     return Ok(());
                 }
@@ -81,17 +84,20 @@ impl Auth {
         if self.anonymous { Ok(()) } else { Err(Refusal::NoCredential(self.challenges.clone())) }
     }
 
-    fn admit(&self, grant: &Grant, request: &mut Request) -> Result<(), Refusal> {
-        if let Some(plan) = grant.caller.plan.as_deref().filter(|plan| !self.plans.contains(*plan)) {
-            let failure = Failure::answer(format!("plan {plan:?} is not in the configuration's `plans`"));
-            return Err(Refusal::Failed(Stage::Auth, failure));
+    fn check_plan(&self, grant: &Grant) -> Result<(), String> {
+        match grant.caller.plan.as_deref().filter(|plan| !self.plans.contains(*plan)) {
+            Some(plan) => Err(format!("plan {plan:?} is not in the configuration's `plans`")),
+            None => Ok(()),
         }
-        for input in &grant.conceal {
-            conceal(&mut request.head, input);
-        }
-        for (name, value) in &grant.headers {
-            request.head.headers.append(name.clone(), value.clone());
-        }
-        Ok(())
+    }
+}
+
+/// Takes concealed credentials away, and sets what the plugin grants.
+fn admit(grant: &Grant, request: &mut Request) {
+    for input in &grant.conceal {
+        conceal(&mut request.head, input);
+    }
+    for (name, value) in &grant.headers {
+        request.head.headers.append(name.clone(), value.clone());
     }
 }

@@ -3,11 +3,13 @@
 //! A *version* is one file's content, compiled. A *use* is one stage of one API with one configuration; it has one instance
 //! per worker. What a plugin says is checked and translated into [`verdict`]s before anybody sees it.
 
+mod bounds;
 mod cache;
 mod capabilities;
 mod engine;
 pub mod folder;
 mod inputs;
+mod suspension;
 mod r#use;
 mod v0_1;
 pub mod verdict;
@@ -121,9 +123,6 @@ pub enum Failure {
     /// It failed too often of late and is not called.
     #[error("suspended")]
     Suspended,
-    /// All places of its pool were taken for too long.
-    #[error("no place in the offload pool")]
-    Busy,
 }
 
 impl Failure {
@@ -140,7 +139,6 @@ impl Failure {
             Self::Memory => "memory",
             Self::Answer(_) => "answer",
             Self::Suspended => "suspended",
-            Self::Busy => "busy",
         }
     }
 }

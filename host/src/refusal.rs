@@ -57,8 +57,6 @@ pub enum Refusal {
     BodyBroken,
     /// There is no room for another body in memory.
     NoRoom,
-    /// A routing plugin named a service that its API may not use.
-    UnknownService(String),
     /// No endpoint is healthy.
     NoEndpoint,
     /// The service has as many requests in flight as it may.
@@ -165,7 +163,7 @@ impl Refusal {
             Self::Unclean(unclean) => (unclean.status(), unclean.title()),
             Self::Loop => (StatusCode::LOOP_DETECTED, "The request goes round in a loop"),
             Self::NoApi => (StatusCode::NOT_FOUND, "No API here"),
-            Self::Waiting(_) | Self::Failed(..) | Self::UnknownService(_) => {
+            Self::Waiting(_) | Self::Failed(..) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "The policy of this API is not available")
             }
             Self::FailedTooOften { .. } => (StatusCode::TOO_MANY_REQUESTS, "Too many failed authentications"),
@@ -203,7 +201,6 @@ impl Refusal {
             Self::BodyTooLong | Self::MediaType | Self::BodySlow | Self::BodyBroken | Self::NoRoom => {
                 Outcome::Validation
             }
-            Self::UnknownService(_) => Outcome::Routing,
             Self::NoEndpoint | Self::CircuitOpen | Self::NoConnection(_) | Self::Broken(_) | Self::Slow => {
                 Outcome::Service
             }
@@ -219,7 +216,6 @@ impl Refusal {
             Self::Failed(_, failure) => Some(failure.to_string()),
             Self::Unclear(_, unclear) => Some(unclear.to_string()),
             Self::Limited(limited) => Some(format!("over {}", limited.names.join(", "))),
-            Self::UnknownService(name) => Some(format!("unknown service {name:?}")),
             Self::NoConnection(cause) | Self::Broken(cause) => Some(cause.clone()),
             _ => None,
         }

@@ -10,7 +10,7 @@ use http::uri::Uri;
 
 use crate::forward::Service;
 use crate::forward::headers::{Stripped, Way, may_edit};
-use crate::plugin::verdict::{Answer, Decision, Edits, Target};
+use crate::plugin::verdict::{Decision, Edits, Target};
 use crate::plugin::{Failure, Slot, Stage, Verdict};
 use crate::refusal::{Refusal, Rejected};
 use crate::request::{Request, Scene};
@@ -36,15 +36,6 @@ impl Route {
     pub fn target(&self) -> Option<&Target> {
         match self.verdict.as_deref()? {
             Ok(Decision::Forward(target)) => Some(target),
-            _ => None,
-        }
-    }
-
-    /// What a plugin answers instead of a service.
-    #[must_use]
-    pub fn answer(&self) -> Option<&Answer> {
-        match self.verdict.as_deref()? {
-            Ok(Decision::Respond(answer)) => Some(answer),
             _ => None,
         }
     }
@@ -94,9 +85,11 @@ impl Routing {
                 return Err(Refusal::Rejected(Stage::Routing, Rejected::new(rejection, scene.id, &[])));
             }
         };
+        let blame = |fault: String| Refusal::Failed(Stage::Routing, plugin.blame(Failure::answer(fault), scene.now));
         let name = draw(target, random);
-        let service = services.get(name).ok_or_else(|| Refusal::UnknownService(name.to_string()))?;
-        rewrite(target, request, stripped)?;
+        let service =
+            services.get(name).ok_or_else(|| blame(format!("service {name:?} is not one that it may name")))?;
+        rewrite(target, request, stripped).map_err(blame)?;
         Ok(Routed::Forward(Route { service: Rc::clone(service), verdict: Some(verdict) }))
     }
 }
@@ -121,12 +114,12 @@ fn draw(target: &Target, random: u64) -> &Arc<str> {
     &target.service
 }
 
-fn rewrite(target: &Target, request: &mut Request, stripped: &Stripped) -> Result<(), Refusal> {
+fn rewrite(target: &Target, request: &mut Request, stripped: &Stripped) -> Result<(), String> {
     if let Some(path) = &target.path {
         request.head.uri = match (path.query(), request.head.uri.query()) {
             (None, Some(query)) => {
                 let target = format!("{}?{query}", path.path());
-                Uri::try_from(target).map_err(|_| answer("a path and the query do not fit together"))?
+                Uri::try_from(target).map_err(|_| "a path and the query do not fit together".to_owned())?
             }
             _ => path.clone().into(),
         };
@@ -138,15 +131,11 @@ fn rewrite(target: &Target, request: &mut Request, stripped: &Stripped) -> Resul
     target.response.as_ref().map_or(Ok(()), |edits| allow(edits, Way::ToClient, stripped))
 }
 
-fn answer(reason: impl Into<String>) -> Refusal {
-    Refusal::Failed(Stage::Routing, Failure::Answer(reason.into()))
-}
-
 /// Refuses edits of fields that are out of a routing plugin's reach.
-fn allow(edits: &Edits, way: Way, stripped: &Stripped) -> Result<(), Refusal> {
+fn allow(edits: &Edits, way: Way, stripped: &Stripped) -> Result<(), String> {
     let put = edits.set.iter().chain(&edits.add).map(|(name, _)| name);
     match edits.remove.iter().chain(put).find(|name| !may_edit(way, name, stripped)) {
-        Some(name) => Err(answer(format!("field {name} is out of a routing plugin's reach"))),
+        Some(name) => Err(format!("field {name} is out of a routing plugin's reach")),
         None => Ok(()),
     }
 }

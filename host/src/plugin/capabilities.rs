@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use http::HeaderName;
 use wasmtime::{Result, bail, format_err};
 
+use super::bounds::{Lines, MOST_LINE_BYTES, Memory, cut};
 use super::v0_1::bindings::gatewright::policy::{clock, identity, inputs, jwt, log, random, types, verdicts};
 use super::{BodyInput, Declaration, Failure, Input, Stage};
 use crate::forward::headers;
@@ -18,10 +19,6 @@ const MOST_INPUTS: usize = 64;
 const MOST_DECLARED: usize = 64;
 /// Verifiers that one instance may prepare.
 const MOST_VERIFIERS: usize = 64;
-/// Log lines of one instance in one second; the rest is counted and dropped.
-const MOST_LINES_A_SECOND: u32 = 20;
-/// A longer log line is cut.
-const MOST_LINE_BYTES: usize = 2048;
 
 /// The key sets that a plugin was granted, by name.
 pub(super) type GrantedKeys = Arc<BTreeMap<Arc<str>, Arc<keys::KeySet>>>;
@@ -78,8 +75,8 @@ impl State {
             keys,
             verifiers: Vec::new(),
             trace: Trace::default(),
-            memory: Memory { most_bytes, bytes: 0, denied: false },
-            lines: Lines { since: Instant::now(), count: 0 },
+            memory: Memory::new(most_bytes),
+            lines: Lines::new(Instant::now()),
         }
     }
 
@@ -142,54 +139,6 @@ impl State {
             tracing::Level::INFO => tracing::info!(target: "plugin", plugin, api, stage, message),
             _ => tracing::debug!(target: "plugin", plugin, api, stage, message),
         }
-    }
-}
-
-/// The longest beginning of a text that has at most so many bytes.
-fn cut(text: &str, most: usize) -> &str {
-    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-    text.get(..end).unwrap_or_default()
-}
-
-struct Lines {
-    since: Instant,
-    count: u32,
-}
-
-impl Lines {
-    fn admit(&mut self, now: Instant) -> bool {
-        if now.duration_since(self.since).as_secs() >= 1 {
-            *self = Self { since: now, count: 0 };
-        }
-        self.count = self.count.saturating_add(1);
-        self.count <= MOST_LINES_A_SECOND
-    }
-}
-
-/// Bounds an instance's memories and tables together.
-pub(super) struct Memory {
-    most_bytes: usize,
-    pub(super) bytes: usize,
-    /// Whether growth was denied since this was last cleared.
-    pub(super) denied: bool,
-}
-
-impl wasmtime::ResourceLimiter for Memory {
-    fn memory_growing(&mut self, current: usize, desired: usize, _most: Option<usize>) -> Result<bool> {
-        let grown = self.bytes.saturating_add(desired.saturating_sub(current));
-        let fits = grown <= self.most_bytes;
-        if fits {
-            self.bytes = grown;
-        } else {
-            self.denied = true;
-        }
-        Ok(fits)
-    }
-
-    fn table_growing(&mut self, _current: usize, desired: usize, _most: Option<usize>) -> Result<bool> {
-        let fits = desired <= super::engine::MOST_TABLE_ELEMENTS;
-        self.denied |= !fits;
-        Ok(fits)
     }
 }
 

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use smallvec::SmallVec;
 
 use super::verdict::Caller;
-use super::{Declaration, Input};
+use super::{BodyInput, Declaration, Input};
 
 /// What plugins may see of one request. Borrowed: nothing is copied for a part that nobody declared.
 pub struct View<'a> {
@@ -66,6 +66,33 @@ impl View<'_> {
             Input::CallerScopes => self.caller.map(|caller| Cow::Borrowed(&*caller.scopes)),
             Input::CallerAttribute(name) => self.caller.and_then(|caller| caller.attribute(name)).map(Cow::Borrowed),
         })
+    }
+}
+
+impl BodyInput {
+    /// Whether a body with these fields is one that the plugin sees.
+    pub(crate) fn takes(&self, headers: &HeaderMap) -> bool {
+        if headers.contains_key(header::CONTENT_ENCODING) {
+            return false;
+        }
+        let Some(kind) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+            return self.media_types.is_empty();
+        };
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        self.media_types.is_empty() || self.media_types.iter().any(|known| matches_media_type(known, kind))
+    }
+}
+
+/// Whether a media type is the known one, or fits the one star of it.
+fn matches_media_type(known: &str, kind: &str) -> bool {
+    match known.split_once('*') {
+        None => known.eq_ignore_ascii_case(kind),
+        Some((before, after)) => {
+            let fits = |text: Option<&str>, part: &str| text.is_some_and(|text| text.eq_ignore_ascii_case(part));
+            kind.len() >= known.len()
+                && fits(kind.get(..before.len()), before)
+                && fits(kind.get(kind.len() - after.len()..), after)
+        }
     }
 }
 
@@ -242,6 +269,16 @@ mod tests {
         conceal(&mut head, &Input::QueryParameter("a".into()));
         conceal(&mut head, &Input::QueryParameter("b".into()));
         assert_eq!(head.uri, "/p");
+    }
+
+    #[test]
+    fn a_star_stands_for_a_part_of_a_media_type() {
+        assert!(matches_media_type("application/*+json", "application/problem+JSON"));
+        assert!(!matches_media_type("application/*+json", "application/json"));
+        assert!(matches_media_type("application/json", "Application/Json"));
+        assert!(matches_media_type("text/*", "text/plain"));
+        assert!(!matches_media_type("text/*", "texts"));
+        assert!(!matches_media_type("a*a", "a"));
     }
 
     proptest! {

@@ -77,3 +77,53 @@ async fn auth_and_validation_guests_grant_and_refuse() {
     gateway.get("/").field("x-user", "eve").await.is(403).problem("nobody wants eve");
     gateway.get("/").await.is(401);
 }
+
+/// Sees bodies of these types (the list in memory is of one text) and refuses with 422 whatever body it sees.
+fn body_reader(types: i32, more: &str) -> Vec<u8> {
+    guest(&format!(
+        r#"(import "gatewright:policy/inputs@0.1.0" "body" (func $take (param i32 i32 i32)))
+        (import "gatewright:policy/inputs@0.1.0" "pass-other-bodies" (func $pass-others))
+        (data (i32.const 4096) "\08\10\00\00\10\00\00\00application/json")
+        (data (i32.const 4200) "saw a body")
+        (func $configure (result i32)
+            (call $take (i32.const 1000) (i32.const 4096) (i32.const {types}))
+            {more}
+            (call $ok))
+        (func $check (result i32)
+            (if (i32.and (global.get $has-body) (i32.const {types}))
+                (then (return (call $refuse (i32.const 422) (i32.const 4200) (i32.const 10)))))
+            (call $ok))"#
+    ))
+}
+
+#[tokio::test]
+async fn a_body_that_is_held_for_one_plugin_is_not_shown_to_another_that_did_not_declare_its_type() {
+    let text = r#"
+        [[api]]
+        name = "shop"
+        service = "orders"
+        [[api.validation]]
+        plugin = "all"
+        [[api.validation]]
+        plugin = "one"
+    "#;
+    for (more, status) in [("(call $pass-others)", 200), ("", 415)] {
+        let orders = upstream("orders");
+        let gateway =
+            setup(text).to(&orders).plugin("all", &body_reader(0, "")).plugin("one", &body_reader(1, more)).start();
+        gateway.post("/").field("content-type", "text/plain").body("text").await.is(status);
+        gateway.post("/").json("{}").await.is(422);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_the_configuration_does_not_allow_is_a_failure_of_the_plugin() {
+    let orders = upstream("orders");
+    let one = guest(
+        r#"(data (i32.const 4096) "127.0.0.1:22")
+        (func $route (result i32) (call $forward (i32.const 4096) (i32.const 12)))"#,
+    );
+    let gateway = setup(ROUTED).to(&orders).plugin("one", &one).start();
+    gateway.get("/").await.is(503);
+    gateway.metric_is(r#"gatewright_plugin_failures_total{plugin="one",kind="answer"}"#, |count| count == 1.0).await;
+}

@@ -11,7 +11,6 @@ use super::*;
 
 const QUIET: Duration = Duration::from_millis(20);
 const MOST: u64 = 1000;
-
 /// Notices take milliseconds; this long is for a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -1,0 +1,70 @@
+//! What one instance may take of memory and of the log.
+
+use std::time::Instant;
+
+use wasmtime::Result;
+
+/// Log lines of one instance in one second; the rest is counted and dropped.
+const MOST_LINES_A_SECOND: u32 = 20;
+/// A longer log line is cut.
+pub(super) const MOST_LINE_BYTES: usize = 2048;
+
+/// The longest beginning of a text that has at most so many bytes.
+pub(super) fn cut(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    text.get(..end).unwrap_or_default()
+}
+
+/// How many lines an instance has logged in this second.
+pub(super) struct Lines {
+    since: Instant,
+    count: u32,
+}
+
+impl Lines {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { since: now, count: 0 }
+    }
+
+    /// Whether one more may be written.
+    pub(super) fn admit(&mut self, now: Instant) -> bool {
+        if now.duration_since(self.since).as_secs() >= 1 {
+            *self = Self { since: now, count: 0 };
+        }
+        self.count = self.count.saturating_add(1);
+        self.count <= MOST_LINES_A_SECOND
+    }
+}
+
+/// Bounds an instance's memories and tables together.
+pub(super) struct Memory {
+    most_bytes: usize,
+    pub(super) bytes: usize,
+    /// Whether growth was denied since this was last cleared.
+    pub(super) denied: bool,
+}
+
+impl Memory {
+    pub(super) fn new(most_bytes: usize) -> Self {
+        Self { most_bytes, bytes: 0, denied: false }
+    }
+}
+
+impl wasmtime::ResourceLimiter for Memory {
+    fn memory_growing(&mut self, current: usize, desired: usize, _most: Option<usize>) -> Result<bool> {
+        let grown = self.bytes.saturating_add(desired.saturating_sub(current));
+        let fits = grown <= self.most_bytes;
+        if fits {
+            self.bytes = grown;
+        } else {
+            self.denied = true;
+        }
+        Ok(fits)
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, _most: Option<usize>) -> Result<bool> {
+        let fits = desired <= super::engine::MOST_TABLE_ELEMENTS;
+        self.denied |= !fits;
+        Ok(fits)
+    }
+}
