@@ -89,19 +89,21 @@ pub async fn forward(
             Err(unavailable) => return Err(last.unwrap_or_else(|| refuse(unavailable))),
         };
         record.endpoint = Some(lease.address());
+        record.retries = u32::try_from(tried.len()).unwrap_or(u32::MAX);
         tried.push(lease.address());
         match attempt(service, lease, outbound, &time).await {
             Ok((mut response, ending)) => {
                 let switched = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
                 let version = response.version();
                 headers::to_client(response.headers_mut(), version, switched);
+                // An intermediary says its own version (RFC 9110, section 2.5).
+                *response.version_mut() = Version::HTTP_11;
                 if let Some(client) = upgrade.take().filter(|_| switched) {
                     client.join(&mut response);
                 }
                 return Ok((response, ending));
             }
             Err(Fault::Unsent(request, refusal)) if tried.len() <= settings.retries as usize => {
-                record.retries += 1;
                 outbound = *request;
                 last = Some(refusal);
             }

@@ -341,3 +341,20 @@ async fn a_request_that_goes_round_is_508() {
     gateway.get("/").field("via", &hops(4)).await.is(508);
     assert_eq!(orders.only().target, "/");
 }
+
+#[tokio::test]
+async fn a_service_of_http_1_0_is_answered_in_the_gateways_own_version_on_a_connection_that_stays() {
+    let orders = raw_upstream("orders");
+    let gateway = setup(SHOP).to(Place::from(&orders)).start();
+    let mut client = gateway.raw().await;
+    for _ in 0..2 {
+        client.write("GET / HTTP/1.1\r\nhost: shop.example\r\n\r\n").await;
+        let mut service = orders.accept().await;
+        service.head().await;
+        service.write("HTTP/1.0 200 OK\r\n\r\nold").await;
+        drop(service);
+        let answer = client.answer().await.is(200);
+        assert!(answer.head.starts_with("HTTP/1.1 200"), "{}", answer.head);
+        assert!(answer.field("via").unwrap().starts_with("1.0 "), "{}", answer.head);
+    }
+}
