@@ -6,6 +6,7 @@
 mod bounds;
 mod cache;
 mod capabilities;
+mod clock;
 mod engine;
 pub mod folder;
 mod inputs;

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::metrics::Metrics;
 use wasmtime::component::types::ComponentItem;
@@ -12,11 +11,10 @@ use wasmtime::{Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationCo
 
 use super::cache::Cache;
 use super::capabilities::State;
+use super::clock::{Clock, Ticking};
 use super::v0_1::{self, Exports};
 use super::{Stage, wasi};
 
-/// How often the clock of all plugins ticks: the grain of a call's time.
-pub(super) const TICK: Duration = Duration::from_millis(1);
 /// A plugin that recurses deeper than this traps; workers have room for it.
 const STACK_BYTES: usize = 512 * 1024;
 /// Linear memories that may exist at one time, over all versions, uses and workers.
@@ -33,6 +31,7 @@ const KEPT_RESIDENT_BYTES: usize = 128 * 1024;
 /// Compiles plugins and runs the clock that bounds their calls.
 pub struct Engine {
     engine: wasmtime::Engine,
+    clock: Clock,
     cache: Option<Cache>,
     /// Where failures of calls are counted.
     pub(super) metrics: Arc<Metrics>,
@@ -77,7 +76,7 @@ impl Engine {
     /// # Errors
     /// The machine cannot run it.
     pub fn new(cache: Option<PathBuf>, metrics: Arc<Metrics>) -> anyhow::Result<Arc<Self>> {
-        let engine = wasmtime::Engine::new(&settings()).map_err(|fault| anyhow::anyhow!("{fault:#}"))?;
+        let engine = start()?;
         let cache = cache.and_then(|folder| match Cache::open(&folder) {
             Ok(cache) => Some(cache),
             Err(fault) => {
@@ -85,15 +84,13 @@ impl Engine {
                 None
             }
         });
-        let clock = engine.weak();
-        std::thread::Builder::new().name("plugin-clock".into()).spawn(move || {
-            while let Some(engine) = clock.upgrade() {
-                engine.increment_epoch();
-                drop(engine);
-                std::thread::sleep(TICK);
-            }
-        })?;
-        Ok(Arc::new(Self { engine, cache, metrics }))
+        let clock = Clock::start(&engine)?;
+        Ok(Arc::new(Self { engine, clock, cache, metrics }))
+    }
+
+    /// The clock ticks for as long as the answer lives: every instance holds one.
+    pub(super) fn ticking(&self) -> Ticking {
+        self.clock.tick()
     }
 
     pub(super) fn raw(&self) -> &wasmtime::Engine {
@@ -221,6 +218,16 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// An engine with a pool of memories; where the address space is too small for it (`ulimit -v`, valgrind), without.
+fn start() -> anyhow::Result<wasmtime::Engine> {
+    let pooled = wasmtime::Engine::new(settings().allocation_strategy(pool()));
+    let engine = pooled.or_else(|fault| {
+        tracing::warn!(reason = first_line(&fault), "no pool for plugins' memories: instances start more slowly");
+        wasmtime::Engine::new(&settings())
+    });
+    engine.map_err(|fault| anyhow::anyhow!("{fault:#}"))
+}
+
 fn settings() -> Config {
     let mut config = Config::new();
     config
@@ -233,6 +240,10 @@ fn settings() -> Config {
         .parallel_compilation(true)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(16))
         .memory_init_cow(true);
+    config
+}
+
+fn pool() -> InstanceAllocationStrategy {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_memories(MOST_MEMORIES)
         .total_tables(MOST_MEMORIES * 2)
@@ -248,8 +259,7 @@ fn settings() -> Config {
         .max_component_instance_size(4 << 20)
         .linear_memory_keep_resident(KEPT_RESIDENT_BYTES)
         .table_keep_resident(KEPT_RESIDENT_BYTES);
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-    config
+    InstanceAllocationStrategy::Pooling(pool)
 }
 
 fn first_line(fault: &wasmtime::Error) -> String {

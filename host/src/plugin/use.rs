@@ -13,7 +13,8 @@ use smallvec::SmallVec;
 use wasmtime::{Store, Trap};
 
 use super::capabilities::{GrantedKeys, State};
-use super::engine::{Engine, Linked, LoadFault, TICK, Version};
+use super::clock::{TICK, Ticking};
+use super::engine::{Engine, Linked, LoadFault, Version};
 use super::inputs::{Unclear, View};
 use super::suspension::Suspension;
 use super::v0_1::{Functions, Outcome, Request};
@@ -160,6 +161,7 @@ impl Use {
             Arc::clone(&self.keys),
             self.host.memory_bytes,
         );
+        let ticking = self.engine.ticking();
         let mut store = Store::new(self.engine.raw(), state);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(self.host.answer_bytes);
@@ -173,7 +175,7 @@ impl Use {
             Err(fault) => return Err(failed(classify(&fault, store.data()))),
         }
         let declaration = store.data_mut().serve();
-        Ok((Instance { store, functions }, declaration))
+        Ok((Instance { store, functions, _ticking: ticking }, declaration))
     }
 
     /// A new instance in place of one that was thrown away.
@@ -238,6 +240,7 @@ fn classify(fault: &wasmtime::Error, state: &State) -> Failure {
 pub struct Instance {
     store: Store<State>,
     functions: Functions,
+    _ticking: Ticking,
 }
 
 impl Instance {
