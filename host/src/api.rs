@@ -8,14 +8,15 @@ use crate::auth::Auth;
 use crate::config;
 use crate::forward::headers::Stripped;
 use crate::limit::Limits;
-use crate::metrics::Series;
+use crate::log::Tally;
+use crate::metrics::Span;
 use crate::route::Routing;
 use crate::validate::Validation;
 
 /// One API on one worker: what stands in a request's way.
 pub struct Api {
-    /// Its name in the configuration.
-    pub name: Arc<str>,
+    /// What this worker counts for it, under its name in the configuration.
+    pub tally: Rc<Tally>,
     /// Who is calling?
     pub auth: Auth,
     /// How often?
@@ -28,8 +29,20 @@ pub struct Api {
     pub body_bytes: u64,
     /// Fields that no client may send: identity fields and the gateway's own.
     pub stripped: Rc<Stripped>,
-    /// What this worker counts for it.
-    pub series: Arc<Series>,
+}
+
+impl Api {
+    /// Whether a stage has anything to do here: what has not is not measured.
+    #[must_use]
+    pub fn does(&self, span: Span) -> bool {
+        match span {
+            Span::Auth => !self.auth.is_empty(),
+            Span::Limit => !self.limits.is_empty(),
+            Span::Validation => !self.validation.is_empty(),
+            Span::Routing => matches!(self.routing, Routing::Plugin(..)),
+            Span::Service | Span::Total => true,
+        }
+    }
 }
 
 /// All APIs, found by authority and path.

@@ -40,6 +40,12 @@ impl Auth {
         Self { plugins, anonymous, plans, failed, challenges }
     }
 
+    /// Whether nobody is asked who is calling.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.plugins.is_empty()
+    }
+
     /// Asks each plugin in turn; the first that knows the credential decides. Afterwards the credential is gone where the
     /// plugin conceals it, and the fields that it grants are set.
     ///

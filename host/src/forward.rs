@@ -1,19 +1,17 @@
 //! There and back: a request goes to an endpoint of its service, and the response streams to the client.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{Response, Version};
+use http::{HeaderValue, Response, Version};
 use hyper::body::Incoming;
 use smallvec::SmallVec;
-use tokio::time::timeout_at;
 
 use crate::balance::{self, Balancer, Lease, Outcome, Unavailable};
 use crate::gateway::Worker;
-use crate::log::Record;
 use crate::refusal::Refusal;
 use crate::request::{Body, Request};
 use crate::route::Route;
@@ -23,7 +21,8 @@ mod outgoing;
 mod pool;
 mod upgrade;
 
-pub use outgoing::{Ending, Outgoing};
+use outgoing::Ending;
+pub use outgoing::{Exchange, Outgoing};
 pub use pool::{Pool, Pools};
 
 use headers::{Onward, Passage};
@@ -31,14 +30,15 @@ use headers::{Onward, Passage};
 /// A service on one worker.
 pub struct Service {
     balancer: Balancer,
-    pools: RefCell<HashMap<SocketAddr, Rc<Pool>>>,
+    /// In the order of their addresses.
+    pools: RefCell<Vec<Rc<Pool>>>,
     registry: Rc<Pools>,
 }
 
 impl Service {
     /// Connections are kept in `registry`, which outlives reloads.
     #[must_use]
-    pub fn new(shared: std::sync::Arc<balance::Service>, registry: Rc<Pools>, random: u64) -> Self {
+    pub fn new(shared: Arc<balance::Service>, registry: Rc<Pools>, random: u64) -> Self {
         Self { balancer: Balancer::new(shared, random), pools: RefCell::default(), registry }
     }
 
@@ -48,51 +48,61 @@ impl Service {
 
     fn pool(&self, address: SocketAddr) -> Rc<Pool> {
         let mut pools = self.pools.borrow_mut();
-        let pool = pools.entry(address).or_insert_with(|| self.registry.of(self.settings(), address));
-        Rc::clone(pool)
+        match pools.binary_search_by_key(&address, |pool| pool.address()) {
+            Ok(at) => pools.get(at).map(Rc::clone),
+            Err(at) => {
+                let pool = self.registry.of(self.settings(), address);
+                pools.insert(at, Rc::clone(&pool));
+                Some(pool)
+            }
+        }
+        .expect("the search answers where it is")
     }
 }
 
 /// A try that brought no response.
 enum Fault {
-    /// Nothing was sent; the request is here again.
-    Unsent(Box<http::Request<Body>>, Refusal),
+    /// Nothing was sent; the request is there again.
+    Unsent(Refusal),
     /// Something may have been sent.
     Sent(Refusal),
 }
 
 /// Sends a request to an endpoint and answers the response's head; its body follows as the client reads it.
 ///
-/// A request that never left an endpoint's socket buffer is tried again elsewhere, `retries` times.
+/// A request that never left an endpoint's socket buffer is tried again elsewhere, `retries` times. `now` is when it was
+/// routed.
 ///
 /// # Errors
 /// There is no endpoint, none can be reached, or it does not answer as HTTP or in time.
 pub async fn forward(
     worker: &Rc<Worker>,
-    request: Request,
+    request: &mut Request,
     route: &Route,
-    record: &mut Record,
-) -> Result<(Response<Incoming>, Ending), Refusal> {
+    exchange: &mut Exchange,
+    now: Instant,
+) -> Result<Response<Incoming>, Refusal> {
     let service = &route.service;
     let settings = service.settings();
-    record.service = Some(settings.name.clone());
+    exchange.record.service = Some(Arc::clone(&settings.name));
     let shortened = route.target().and_then(|target| target.timeout).filter(|most| *most < settings.timeout);
-    let time = Time { until: Instant::now() + shortened.unwrap_or(settings.timeout), shortened: shortened.is_some() };
-    let mut upgrade = request.upgrade.then(|| upgrade::Client::of(&request)).flatten();
-    let mut outbound = outbound(request, record);
+    let time = Time { until: now + shortened.unwrap_or(settings.timeout), shortened: shortened.is_some() };
+    let mut upgrade = request.upgrade.then(|| upgrade::Client::of(request)).flatten();
+    let mut outbound = Some(outbound(request, &exchange.record.id));
     let mut tried = SmallVec::<[SocketAddr; 4]>::new();
     let mut last = None;
     loop {
-        let now = Instant::now();
+        let now = if tried.is_empty() { now } else { Instant::now() };
         let lease = match service.balancer.pick(&tried, now, worker.random()) {
             Ok(lease) => lease,
             Err(unavailable) => return Err(last.unwrap_or_else(|| refuse(unavailable))),
         };
-        record.endpoint = Some(lease.address());
-        record.retries = u32::try_from(tried.len()).unwrap_or(u32::MAX);
+        let pool = service.pool(lease.address());
+        exchange.record.endpoint = Some(Rc::clone(pool.name()));
+        exchange.record.retries = u32::try_from(tried.len()).unwrap_or(u32::MAX);
         tried.push(lease.address());
-        match attempt(service, lease, outbound, &time).await {
-            Ok((mut response, ending)) => {
+        match attempt((lease, pool), settings.body_timeout, &mut outbound, (&time, now), exchange).await {
+            Ok(mut response) => {
                 let switched = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
                 let version = response.version();
                 headers::to_client(response.headers_mut(), version, switched);
@@ -101,13 +111,10 @@ pub async fn forward(
                 if let Some(client) = upgrade.take().filter(|_| switched) {
                     client.join(&mut response);
                 }
-                return Ok((response, ending));
+                return Ok(response);
             }
-            Err(Fault::Unsent(request, refusal)) if tried.len() <= settings.retries as usize => {
-                outbound = *request;
-                last = Some(refusal);
-            }
-            Err(Fault::Unsent(_, refusal) | Fault::Sent(refusal)) => return Err(refusal),
+            Err(Fault::Unsent(refusal)) if tried.len() <= settings.retries as usize => last = Some(refusal),
+            Err(Fault::Unsent(refusal) | Fault::Sent(refusal)) => return Err(refusal),
         }
     }
 }
@@ -126,55 +133,60 @@ fn refuse(unavailable: Unavailable) -> Refusal {
     }
 }
 
-/// The request as the service will see it.
-fn outbound(request: Request, record: &Record) -> http::Request<Body> {
-    let Request { mut head, body, peer, client, upgrade, .. } = request;
-    head.extensions.clear();
-    let onward = if upgrade { Onward::Upgrade } else { Onward::Http1 };
-    let passage = Passage { peer: &peer, client: &client, version: head.version, request_id: &record.id, onward };
-    headers::to_service(&mut head.headers, &passage);
-    head.version = Version::HTTP_11;
-    http::Request::from_parts(head, body)
+/// The request as the service will see it. Takes the body, and of the head what goes on.
+fn outbound(request: &mut Request, id: &HeaderValue) -> http::Request<Body> {
+    let mut outbound = http::Request::new(std::mem::replace(&mut request.body, Body::Empty));
+    let head = &mut request.head;
+    std::mem::swap(outbound.method_mut(), &mut head.method);
+    std::mem::swap(outbound.uri_mut(), &mut head.uri);
+    std::mem::swap(outbound.headers_mut(), &mut head.headers);
+    let onward = if request.upgrade { Onward::Upgrade } else { Onward::Http1 };
+    let (peer, client) = (&request.peer, &request.client);
+    let passage = Passage { peer, client, version: head.version, request_id: id, onward };
+    headers::to_service(outbound.headers_mut(), &passage);
+    outbound
 }
 
-/// One try at one endpoint.
+/// One try at one endpoint. Takes the request, and puts it back where nothing of it was sent.
 async fn attempt(
-    service: &Service,
-    mut lease: Lease,
-    mut request: http::Request<Body>,
-    time: &Time,
-) -> Result<(Response<Incoming>, Ending), Fault> {
-    let pool = service.pool(lease.address());
+    (mut lease, pool): (Lease, Rc<Pool>),
+    body_timeout: Duration,
+    outbound: &mut Option<http::Request<Body>>,
+    (time, now): (&Time, Instant),
+    exchange: &mut Exchange,
+) -> Result<Response<Incoming>, Fault> {
     loop {
-        let (mut sender, reused) = match pool.sender(time.until).await {
-            Ok(sender) => sender,
+        let (mut connection, reused) = match pool.connection(time.until, now).await {
+            Ok(connection) => connection,
             Err(_) if time.shortened && Instant::now() >= time.until => return Err(Fault::Sent(Refusal::Slow)),
             Err(cause) => {
                 lease.report(Outcome::ConnectFailed, Instant::now());
-                return Err(Fault::Unsent(Box::new(request), Refusal::NoConnection(cause.to_string())));
+                return Err(Fault::Unsent(Refusal::NoConnection(cause.to_string())));
             }
         };
-        match timeout_at(time.until.into(), sender.try_send_request(request)).await {
-            Ok(Ok(response)) => {
-                let outcome = match response.status().as_u16() {
-                    502..=504 => Outcome::GatewayStatus,
-                    _ => Outcome::Success,
-                };
-                lease.report(outcome, Instant::now());
-                let settings = service.settings();
-                return Ok((response, Ending::new(lease, sender, pool, settings.body_timeout)));
-            }
-            Ok(Err(mut fault)) => match fault.take_message() {
-                // A connection that died while it was idle: not the endpoint's fault, and nothing was sent.
-                Some(unsent) if reused => request = unsent,
-                Some(unsent) => {
-                    lease.report(Outcome::Reset, Instant::now());
-                    let refusal = Refusal::Broken(fault.into_error().to_string());
-                    return Err(Fault::Unsent(Box::new(unsent), refusal));
+        let request = outbound.take().expect("a request that was not sent is put back");
+        match connection.send(request, time.until).await {
+            Some(Ok(response)) => {
+                match response.status().as_u16() {
+                    502..=504 => lease.report(Outcome::GatewayStatus, Instant::now()),
+                    _ => lease.report(Outcome::Success, now),
                 }
-                None => return Err(Fault::Sent(broken(&mut lease, fault.into_error()))),
-            },
-            Err(_elapsed) => {
+                exchange.ending = Some(Ending::new(lease, connection, pool, body_timeout));
+                return Ok(response);
+            }
+            Some(Err(mut fault)) => {
+                *outbound = fault.take_message();
+                match outbound {
+                    // A connection that died while it was idle: not the endpoint's fault, and nothing was sent.
+                    Some(_) if reused => {}
+                    Some(_) => {
+                        lease.report(Outcome::Reset, Instant::now());
+                        return Err(Fault::Unsent(Refusal::Broken(fault.into_error().to_string())));
+                    }
+                    None => return Err(Fault::Sent(broken(&mut lease, fault.into_error()))),
+                }
+            }
+            None => {
                 let outcome = if time.shortened { Outcome::Neutral } else { Outcome::Timeout };
                 lease.report(outcome, Instant::now());
                 return Err(Fault::Sent(Refusal::Slow));

@@ -8,25 +8,25 @@ use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response};
-use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::api::{Api, Apis};
 use crate::clean::{self, Bounds, Cleaned};
 use crate::config::{self, Cidr};
 use crate::forward::headers::{Peer, REQUEST_ID, is_loop};
-use crate::forward::{Ending, Outgoing, Pools, forward};
+use crate::forward::{Exchange, Outgoing, Pools, forward};
 use crate::limit::{Admission, Caller, Client};
-use crate::log::{AccessLog, Record};
+use crate::log::{AccessLog, Record, Tally};
 use crate::metrics::{Metrics, Outcome, Span};
 use crate::plugin::Verdict;
 use crate::plugin::verdict::Decision;
 use crate::refusal::{Limited, Refusal};
-use crate::request::{Body, Budget, Request, Scene, Streaming};
+use crate::request::{Budget, Request, Scene};
 use crate::route::Routed;
+use crate::server::Busy;
 
 /// One configuration on one worker.
 pub struct Gateway {
@@ -42,6 +42,8 @@ pub struct Gateway {
     pub budget: Budget,
     /// Where access lines go.
     pub log: Rc<AccessLog>,
+    /// Counts requests that belong to no API.
+    pub nowhere: Rc<Tally>,
 }
 
 /// What belongs to one worker for as long as it lives.
@@ -55,6 +57,8 @@ pub struct Worker {
     /// What the process counts.
     pub metrics: Arc<Metrics>,
     random: Cell<u64>,
+    /// Room for the next requests' ids: one allocation serves many.
+    ids: RefCell<BytesMut>,
 }
 
 impl Worker {
@@ -64,7 +68,7 @@ impl Worker {
         let mut seed = [0; 8];
         let seeded = aws_lc_rs::rand::fill(&mut seed).is_ok();
         let seed = if seeded { u64::from_ne_bytes(seed) } else { index as u64 };
-        Self { index, gateway: RefCell::new(gateway), pools, metrics, random: Cell::new(seed) }
+        Self { index, gateway: RefCell::new(gateway), pools, metrics, random: Cell::new(seed), ids: RefCell::default() }
     }
 
     /// A number that is random enough for balancing and ids, not for secrets (SplitMix64, Steele et al. 2014).
@@ -78,16 +82,20 @@ impl Worker {
 
     /// A request's id: 32 hexadecimal digits.
     fn request_id(&self) -> HeaderValue {
-        let mut digits = [0_u8; 32];
-        for (half, digits) in [self.random(), self.random()].into_iter().zip(digits.chunks_exact_mut(16)) {
-            for (place, digit) in digits.iter_mut().enumerate() {
-                let value = (half >> (60 - 4 * place)) as u8 & 15;
-                *digit = if value < 10 { b'0' + value } else { b'a' + value - 10 };
-            }
+        let mut ids = self.ids.borrow_mut();
+        if ids.capacity() < ID_BYTES {
+            *ids = BytesMut::with_capacity(64 * ID_BYTES);
         }
-        HeaderValue::from_maybe_shared(Bytes::copy_from_slice(&digits)).unwrap_or(HeaderValue::from_static("none"))
+        for half in [self.random(), self.random()] {
+            let digit = |place: u32| b"0123456789abcdef".get((half >> (4 * place)) as usize & 15).copied();
+            ids.extend((0..16).rev().filter_map(digit));
+        }
+        HeaderValue::from_maybe_shared(ids.split().freeze()).unwrap_or(HeaderValue::from_static("none"))
     }
 }
+
+/// Digits of a request's id.
+const ID_BYTES: usize = 32;
 
 /// A moment as limits count it: nanoseconds since the first call, the same for all workers.
 #[must_use]
@@ -103,32 +111,30 @@ pub fn nanoseconds(now: Instant) -> u64 {
 pub async fn handle(
     worker: Rc<Worker>,
     peer: Rc<Peer>,
-    peer_text: Rc<str>,
     request: http::Request<Incoming>,
+    busy: Busy,
 ) -> Response<Outgoing> {
     let now = Instant::now();
     let gateway = Rc::clone(&worker.gateway.borrow());
-    let (head, incoming) = request.into_parts();
-    let id = peer.request_id(&head.headers).unwrap_or_else(|| worker.request_id());
-    let mut record = Box::new(Record::new(&gateway.log, peer_text, &head, id.clone(), now));
-    let mut response = match carry(&worker, &gateway, peer, (head, incoming), now, &mut record).await {
-        Ok(Passed::Service(passed)) => {
-            let (response, ending, admission) = *passed;
-            record.status = response.status().as_u16();
-            record.outcome = Outcome::Forwarded;
-            response.map(|body| Outgoing::service(body, ending, admission, record))
+    let mut request = Request::new(request, peer);
+    let id = request.peer.request_id(&request.head.headers).unwrap_or_else(|| worker.request_id());
+    let record = Record::new(&gateway.log, &gateway.nowhere, &request, id.clone(), now);
+    let mut exchange = Box::new(Exchange::new(record, busy));
+    let mut response = match carry(&worker, &gateway, &mut request, &mut exchange, now).await {
+        Ok(Passed::Service(response)) => {
+            exchange.answered(Outcome::Forwarded, response.status());
+            response.map(|body| Outgoing::service(body, exchange))
         }
         Ok(Passed::Own(response)) => {
-            record.status = response.status().as_u16();
-            record.outcome = Outcome::Routing;
-            response.map(|body| Outgoing::own(body, record))
+            exchange.answered(Outcome::Routing, response.status());
+            response.map(|body| Outgoing::own(body, exchange))
         }
         Err(refusal) => {
-            record.outcome = refusal.outcome();
-            record.reason = refusal.reason().map(String::into_boxed_str);
-            let response = refusal.answer(&record.id);
-            record.status = response.status().as_u16();
-            response.map(|body| Outgoing::own(body, record))
+            let outcome = refusal.outcome();
+            exchange.record.reason = refusal.reason().map(String::into_boxed_str);
+            let response = refusal.answer(&id);
+            exchange.answered(outcome, response.status());
+            response.map(|body| Outgoing::own(body, exchange))
         }
     };
     response.headers_mut().insert(&REQUEST_ID, id);
@@ -137,52 +143,64 @@ pub async fn handle(
 
 /// What came of a request that nothing refused.
 enum Passed {
-    Service(Box<(Response<Incoming>, Ending, Admission)>),
+    Service(Response<Incoming>),
     Own(Response<Bytes>),
 }
 
 /// The way of a request. What is refused leaves it by `?`.
 async fn carry(
     worker: &Rc<Worker>,
-    gateway: &Rc<Gateway>,
-    peer: Rc<Peer>,
-    (mut head, incoming): (Parts, Incoming),
+    gateway: &Gateway,
+    request: &mut Request,
+    exchange: &mut Exchange,
     now: Instant,
-    record: &mut Record,
 ) -> Result<Passed, Refusal> {
-    let cleaned = clean::head(&mut head, peer.scheme, &gateway.bounds).map_err(Refusal::Unclean)?;
-    record.target = head.uri.clone();
-    if is_loop(&head.headers) {
-        return Err(Refusal::Loop);
-    }
-    let api = Rc::clone(find(gateway, &head).ok_or(Refusal::NoApi)?);
-    record.api = Some(Arc::clone(&api.name));
-    record.series = Some(Arc::clone(&api.series));
-    let mut request = begin(gateway, &api, peer, (head, incoming), cleaned, record)?;
-    let id = record.id.clone();
+    let api = begin(gateway, request, &mut exchange.record)?;
+    let id = exchange.record.id.clone();
     let scene = Scene { budget: &gateway.budget, id: &id, now, nanoseconds: nanoseconds(now) };
-    let mut clock = Lap { series: &api.series, since: now };
+    let mut clock = Lap { api: &api, since: now };
 
-    let admission = admit(api.limits.before_auth(request.client.address, scene.nanoseconds), &api).await?;
-    clock.lap(Span::Limit);
-    api.auth.identify(&mut request, &scene).await?;
-    record.caller = request.caller().map(|caller| caller.subject.as_str().into());
+    let admission = limit_address(&api, request, &scene, &mut clock).await?;
+    api.auth.identify(request, &scene).await?;
+    exchange.record.caller.clone_from(&request.caller);
     clock.lap(Span::Auth);
-    let admission = limit(&api, &request, admission).await?;
-    clock.lap(Span::Limit);
-    api.validation.check(&mut request, &scene).await?;
+    let admission = limit_caller(&api, request, admission, &mut clock).await?;
+    api.validation.check(request, &scene).await?;
     clock.lap(Span::Validation);
-    let routed = api.routing.route(&mut request, &api.stripped, &scene, worker.random()).await?;
+    let routed = api.routing.route(request, &api.stripped, &scene, worker.random()).await?;
     clock.lap(Span::Routing);
     let route = match routed {
         Routed::Forward(route) => route,
         Routed::Respond(verdict) => return Ok(Passed::Own(respond(&verdict))),
     };
-    let (mut response, ending) = forward(worker, request, &route, record).await?;
+    let mut response = forward(worker, request, &route, exchange, clock.since).await?;
     clock.lap(Span::Service);
     route.edit_response(response.headers_mut());
     api.limits.write(&admission.standings, response.headers_mut());
-    Ok(Passed::Service(Box::new((response, ending, admission))))
+    exchange.permits = admission.permits;
+    Ok(Passed::Service(response))
+}
+
+/// Cleans a request and finds its API: who is asking, and what of its fields and body is let in.
+fn begin(gateway: &Gateway, request: &mut Request, record: &mut Record) -> Result<Rc<Api>, Refusal> {
+    let cleaned = clean::head(&mut request.head, request.peer.scheme, &gateway.bounds);
+    record.target = request.head.uri.clone();
+    request.upgrade = cleaned.map_err(Refusal::Unclean)? == Cleaned::Upgrade;
+    if is_loop(&request.head.headers) {
+        return Err(Refusal::Loop);
+    }
+    let api = Rc::clone(find(gateway, &request.head).ok_or(Refusal::NoApi)?);
+    record.tally = Rc::clone(&api.tally);
+    if request.peer.trusted {
+        request.client = request.peer.client(&request.head.headers, &gateway.trusted);
+    }
+    if request.client.address != request.peer.address {
+        request.address = request.client.address.to_string().into();
+        record.client = Rc::clone(&request.address);
+    }
+    api.stripped.remove(&mut request.head.headers, request.peer.trusted);
+    request.body.bound(api.body_bytes, gateway.body_timeout, &api.stripped)?;
+    Ok(api)
 }
 
 fn find<'a>(gateway: &'a Gateway, head: &Parts) -> Option<&'a Rc<Api>> {
@@ -190,34 +208,31 @@ fn find<'a>(gateway: &'a Gateway, head: &Parts) -> Option<&'a Rc<Api>> {
     gateway.apis.find(authority, head.uri.path())
 }
 
-/// Makes a request of a cleaned head: who is asking, and what of its fields and body is let in.
-fn begin(
-    gateway: &Gateway,
+/// The limits that count by address: before auth, so that a flood never reaches it.
+async fn limit_address(
     api: &Api,
-    peer: Rc<Peer>,
-    (mut head, incoming): (Parts, Incoming),
-    cleaned: Cleaned,
-    record: &mut Record,
-) -> Result<Request, Refusal> {
-    let client = peer.client(&head.headers, &gateway.trusted);
-    if client.address != peer.address {
-        record.client = client.address.to_string().into();
+    request: &Request,
+    scene: &Scene<'_>,
+    clock: &mut Lap<'_>,
+) -> Result<Admission, Refusal> {
+    if !api.limits.any_before_auth() {
+        return Ok(Admission::default());
     }
-    let address = Rc::clone(&record.client);
-    api.stripped.remove(&mut head.headers, peer.trusted);
-    let body = match incoming.is_end_stream() {
-        true => Body::Empty,
-        false if incoming.size_hint().lower() > api.body_bytes => return Err(Refusal::BodyTooLong),
-        false => {
-            Body::Streaming(Streaming::new(incoming, api.body_bytes, gateway.body_timeout, Rc::clone(&api.stripped)))
-        }
-    };
-    let upgrade = cleaned == Cleaned::Upgrade;
-    Ok(Request { head, body, peer, client, address, upgrade, caller: None })
+    let admission = admit(api.limits.before_auth(request.client.address, scene.nanoseconds), api).await?;
+    clock.lap(Span::Limit);
+    Ok(admission)
 }
 
 /// The limits that count by who is calling.
-async fn limit(api: &Api, request: &Request, before: Admission) -> Result<Admission, Refusal> {
+async fn limit_caller(
+    api: &Api,
+    request: &Request,
+    before: Admission,
+    clock: &mut Lap<'_>,
+) -> Result<Admission, Refusal> {
+    if !api.limits.any_after_auth() {
+        return Ok(before);
+    }
     let caller = request.caller.as_ref().and_then(|granted| Some((&*granted.plugin, &granted.grant()?.caller)));
     let attribute = |name: &str| caller.and_then(|(_, caller)| caller.attribute(name));
     let caller = caller.map(|(plugin, caller)| Caller {
@@ -227,8 +242,9 @@ async fn limit(api: &Api, request: &Request, before: Admission) -> Result<Admiss
         attribute: &attribute,
     });
     let client = Client { address: request.client.address, caller };
-    // Reading a body or a delay may have taken time: the moment is a new one.
-    admit(api.limits.after_auth(&client, nanoseconds(Instant::now()), before), api).await
+    let admission = admit(api.limits.after_auth(&client, nanoseconds(clock.since), before), api).await?;
+    clock.lap(Span::Limit);
+    Ok(admission)
 }
 
 /// Waits where a limit delays, and refuses where one is exceeded.
@@ -261,15 +277,18 @@ fn respond(verdict: &Verdict<Decision>) -> Response<Bytes> {
 
 /// Measures the stages one after the other.
 struct Lap<'a> {
-    series: &'a crate::metrics::Series,
+    api: &'a Api,
+    /// When the last stage that did anything had ended.
     since: Instant,
 }
 
 impl Lap<'_> {
     fn lap(&mut self, span: Span) {
-        let now = Instant::now();
-        self.series.span(span, now.saturating_duration_since(self.since));
-        self.since = now;
+        if self.api.does(span) {
+            let now = Instant::now();
+            self.api.tally.series.span(span, now.saturating_duration_since(self.since));
+            self.since = now;
+        }
     }
 }
 

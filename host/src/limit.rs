@@ -92,8 +92,13 @@ pub struct Admission {
     pub wait: Duration,
     /// How the client stands with each limit so far, this request counted.
     pub standings: Standings,
-    permits: SmallVec<[Permit; 1]>,
+    /// Its places among the requests in flight.
+    pub permits: Permits,
 }
+
+/// A request's places among those in flight, given back when this is dropped.
+#[derive(Debug, Default)]
+pub struct Permits(SmallVec<[Permit; 1]>);
 
 /// A request is over a limit; none of the limits that were checked with it counts it.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +118,24 @@ impl Limits {
         rules.sort_by_key(|rule| (!rule.is_by_address(), rule.table_number()));
         let by_address = rules.iter().filter(|rule| rule.is_by_address()).count();
         Self { hashing: tables.hashing(), rules, by_address }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Whether any is checked before auth.
+    #[must_use]
+    pub fn any_before_auth(&self) -> bool {
+        self.by_address > 0
+    }
+
+    /// Whether any is checked after auth.
+    #[must_use]
+    pub fn any_after_auth(&self) -> bool {
+        self.by_address < self.rules.len()
     }
 
     /// Checks the limits by address, at `now` in nanoseconds.
@@ -213,7 +236,7 @@ impl Limits {
         for (rule, bid) in (first..).zip(bids.drain(..)) {
             admission.standings.push(bid.standing(rule, bid.slot, now));
             admission.wait = bid.wait().max(admission.wait);
-            admission.permits.extend(bid.take());
+            admission.permits.0.extend(bid.take());
         }
         Ok(())
     }

@@ -51,6 +51,7 @@ pub struct Request {
 }
 
 /// A caller and the plugin that says so.
+#[derive(Clone)]
 pub struct Granted {
     /// The plugin: a subject means nothing without it.
     pub plugin: Arc<str>,
@@ -75,6 +76,18 @@ impl Granted {
 }
 
 impl Request {
+    /// As it came: not cleaned, nothing of it bounded, from whoever has the connection.
+    #[must_use]
+    pub fn new(request: http::Request<Incoming>, peer: Rc<Peer>) -> Self {
+        let (head, incoming) = request.into_parts();
+        let body = match incoming.is_end_stream() {
+            true => Body::Empty,
+            false => Body::Streaming(Streaming::new(incoming)),
+        };
+        let (client, address) = (peer.itself(), Rc::clone(&peer.name));
+        Self { head, body, peer, client, address, upgrade: false, caller: None }
+    }
+
     /// Who is calling.
     #[must_use]
     pub fn caller(&self) -> Option<&Caller> {
@@ -163,14 +176,29 @@ pub struct Streaming {
     left: u64,
     pause: Pause,
     /// What no client may say, in trailers either.
-    stripped: Rc<Stripped>,
+    stripped: Option<Rc<Stripped>>,
 }
 
 impl Streaming {
-    /// At most `most` bytes, with no pause longer than `pause`.
-    #[must_use]
-    pub fn new(incoming: Incoming, most: u64, pause: Duration, stripped: Rc<Stripped>) -> Self {
-        Self { incoming, left: most, pause: Pause::new(pause), stripped }
+    fn new(incoming: Incoming) -> Self {
+        Self { incoming, left: u64::MAX, pause: Pause::new(Duration::MAX), stripped: None }
+    }
+}
+
+impl Body {
+    /// Lets in at most `most` bytes, with no pause longer than `pause`, and no trailer that is `stripped`.
+    ///
+    /// # Errors
+    /// It says itself that it is longer.
+    pub fn bound(&mut self, most: u64, pause: Duration, stripped: &Rc<Stripped>) -> Result<(), Refusal> {
+        let Self::Streaming(streaming) = self else { return Ok(()) };
+        if streaming.incoming.size_hint().lower() > most {
+            return Err(Refusal::BodyTooLong);
+        }
+        streaming.left = most;
+        streaming.pause = Pause::new(pause);
+        streaming.stripped = Some(Rc::clone(stripped));
+        Ok(())
     }
 }
 
@@ -210,7 +238,9 @@ impl http_body::Body for Streaming {
                 let mut frame = frame?;
                 if let Some(trailers) = frame.trailers_mut() {
                     headers::trailers(trailers);
-                    self.stripped.remove(trailers, false);
+                    if let Some(stripped) = &self.stripped {
+                        stripped.remove(trailers, false);
+                    }
                 }
                 if let Some(data) = frame.data_ref() {
                     match self.left.checked_sub(data.len() as u64) {

@@ -2,12 +2,16 @@
 //!
 //! One thread accepts and gives each connection to the worker that has the fewest; from then on no other thread touches it.
 
+use std::convert::Infallible;
 use std::net::{SocketAddr, TcpStream as StdStream};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use hyper::body::Incoming;
+use hyper::service::HttpService;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
@@ -15,16 +19,18 @@ use tokio::task::{LocalSet, spawn_local};
 
 use crate::clean::Scheme;
 use crate::config;
+use crate::forward::Outgoing;
 use crate::forward::headers::Peer;
 use crate::gateway::{Worker, handle};
 use crate::metrics::{Metrics, Open};
 
 mod activity;
+mod links;
 mod stream;
 
-use activity::Activity;
 pub use activity::Busy;
-use stream::Stream;
+use links::{Link, Links};
+use stream::{Protocol, Stream};
 
 /// How often a worker writes its access lines and closes what is idle.
 const TICK: Duration = Duration::from_millis(250);
@@ -181,39 +187,44 @@ pub async fn serve(
     worker: Rc<Worker>,
     mut connections: Connections,
     terms: watch::Receiver<Terms>,
-    stop: watch::Receiver<bool>,
+    mut stop: watch::Receiver<bool>,
     grace: Duration,
 ) {
-    let mut tick = tokio::time::interval(TICK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let open = Rc::new(tokio::sync::Notify::new());
-    let count = Rc::new(std::cell::Cell::new(0_usize));
+    let links = Rc::new(Links::default());
+    let ticking = spawn_local(tick(Rc::clone(&worker), Rc::clone(&links)));
     loop {
         tokio::select! {
             accepted = connections.recv() => {
                 let Some(accepted) = accepted else { break };
-                let (worker, terms, stop) = (Rc::clone(&worker), terms.borrow().clone(), stop.clone());
-                let (open, count) = (Rc::clone(&open), Rc::clone(&count));
-                count.set(count.get() + 1);
-                spawn_local(async move {
-                    connection(worker, accepted, terms, stop).await;
-                    count.set(count.get() - 1);
-                    open.notify_one();
-                });
+                let terms = terms.borrow().clone();
+                let link = links.open(terms.head_timeout, terms.idle_timeout);
+                spawn_local(connection(Rc::clone(&worker), accepted, terms, link));
             }
-            _ = tick.tick() => tidy(&worker),
-            () = stopped(stop.clone()) => break,
+            // The sender lives as long as the process serves.
+            _ = stop.wait_for(|stop| *stop) => break,
         }
     }
-    let ended = async {
-        while count.get() > 0 {
-            open.notified().await;
-        }
-    };
-    if tokio::time::timeout(grace, ended).await.is_err() {
-        tracing::warn!(connections = count.get(), "connections were cut off: their requests took too long to end");
+    links.drain();
+    if tokio::time::timeout(grace, links.ended()).await.is_err() {
+        tracing::warn!(connections = links.count(), "connections were cut off: their requests took too long to end");
     }
+    ticking.abort();
     tidy(&worker);
+}
+
+/// Looks after a worker's connections and log, again and again.
+async fn tick(worker: Rc<Worker>, links: Rc<Links>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut last = Instant::now();
+    loop {
+        ticks.tick().await;
+        let now = Instant::now();
+        links.clock.advance(now.saturating_duration_since(last), TICK);
+        last = now;
+        links.close_overdue();
+        tidy(&worker);
+    }
 }
 
 fn tidy(worker: &Worker) {
@@ -222,77 +233,38 @@ fn tidy(worker: &Worker) {
 }
 
 /// One client's connection, from its first byte to its last.
-async fn connection(worker: Rc<Worker>, accepted: Accepted, terms: Terms, stop: watch::Receiver<bool>) {
+async fn connection(worker: Rc<Worker>, accepted: Accepted, terms: Terms, link: Link) {
     let Accepted { stream, peer: address, open, load } = accepted;
     let _counted = (open, load);
     let Ok(stream) = TcpStream::from_std(stream) else { return };
     // Without it small answers wait for acknowledgements; where it fails, they do.
     let _ = stream.set_nodelay(true);
     let peer = Rc::new(Peer::new(address.ip(), Scheme::Http, &terms.trusted));
-    let text: Rc<str> = peer.address.to_string().into();
-    let activity = Arc::new(Activity::new(Instant::now()));
+    let activity = Arc::clone(link.activity());
     let mut stream = Stream::new(stream, Arc::clone(&activity));
-    let Ok(Ok(version)) = tokio::time::timeout(terms.head_timeout, stream.sniff()).await else { return };
-    let answer = {
-        let activity = Arc::clone(&activity);
-        hyper::service::service_fn(move |request| {
-            let busy = activity.request();
-            let (worker, peer, text) = (Rc::clone(&worker), Rc::clone(&peer), Rc::clone(&text));
-            async move {
-                let mut response = handle(worker, peer, text, request).await;
-                response.body_mut().hold(busy);
-                Ok::<_, std::convert::Infallible>(response)
-            }
-        })
+    let sniffed = link.drive(pin!(stream.sniff()), |_| link.close()).await;
+    let Some(Ok(protocol)) = sniffed else { return };
+    if protocol == Protocol::Http2 {
+        activity.frames();
+    }
+    let answer = hyper::service::service_fn(move |request| {
+        let busy = activity.request();
+        let answer = handle(Rc::clone(&worker), Rc::clone(&peer), request, busy);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let ended = match protocol {
+        Protocol::Http1 => http1(stream, &terms, answer, &link).await,
+        Protocol::Http2 => http2(stream, &terms, answer, &link).await,
     };
-    let over = overdue(&activity, &terms);
-    match version {
-        stream::Protocol::Http1 => http1(stream, &terms, answer, over, stop).await,
-        stream::Protocol::Http2 => http2(stream, &terms, answer, over, stop).await,
+    if let Some(Err(fault)) = ended {
+        // The client's: it broke off, or sent what is no HTTP.
+        tracing::debug!(reason = %fault, "connection ended");
     }
 }
 
-/// Waits until the client has been silent for longer than it may.
-async fn overdue(activity: &Activity, terms: &Terms) {
-    while let Some(left) = activity.left(Instant::now(), terms.head_timeout, terms.idle_timeout) {
-        tokio::time::sleep(left).await;
-    }
-}
-
-async fn stopped(mut stop: watch::Receiver<bool>) {
-    // The sender lives as long as the process serves.
-    let _ = stop.wait_for(|stop| *stop).await;
-}
-
-macro_rules! drive {
-    ($connection:expr, $over:expr, $stop:expr) => {{
-        let mut connection = std::pin::pin!($connection);
-        let mut over = std::pin::pin!($over);
-        let mut stop = std::pin::pin!(stopped($stop));
-        let mut stopping = false;
-        loop {
-            tokio::select! {
-                biased;
-                // A fault is the client's: it broke off, or sent what is no HTTP.
-                ended = &mut connection => {
-                    if let Err(fault) = ended {
-                        tracing::debug!(reason = %fault, "connection ended");
-                    }
-                    break;
-                }
-                () = &mut over => break,
-                () = &mut stop, if !stopping => {
-                    stopping = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-            }
-        }
-    }};
-}
-
-async fn http1<S>(stream: Stream, terms: &Terms, answer: S, over: impl Future<Output = ()>, stop: watch::Receiver<bool>)
+async fn http1<S>(stream: Stream, terms: &Terms, answer: S, link: &Link) -> Option<hyper::Result<()>>
 where
-    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = crate::forward::Outgoing> + 'static,
+    S: HttpService<Incoming, ResBody = Outgoing> + 'static,
     S::Error: std::error::Error + Send + Sync,
 {
     let connection = hyper::server::conn::http1::Builder::new()
@@ -301,12 +273,12 @@ where
         .max_buf_size(terms.head_bytes.max(64 * 1024) + 8192)
         .serve_connection(TokioIo::new(stream), answer)
         .with_upgrades();
-    drive!(connection, over, stop);
+    link.drive(pin!(connection), |connection| connection.graceful_shutdown()).await
 }
 
-async fn http2<S>(stream: Stream, terms: &Terms, answer: S, over: impl Future<Output = ()>, stop: watch::Receiver<bool>)
+async fn http2<S>(stream: Stream, terms: &Terms, answer: S, link: &Link) -> Option<hyper::Result<()>>
 where
-    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = crate::forward::Outgoing> + 'static,
+    S: HttpService<Incoming, ResBody = Outgoing> + 'static,
     S::Future: 'static,
     S::Error: std::error::Error + Send + Sync,
 {
@@ -314,7 +286,7 @@ where
         .max_concurrent_streams(MOST_STREAMS)
         .max_header_list_size(u32::try_from(terms.head_bytes).unwrap_or(u32::MAX))
         .serve_connection(TokioIo::new(stream), answer);
-    drive!(connection, over, stop);
+    link.drive(pin!(connection), |connection| connection.graceful_shutdown()).await
 }
 
 /// Runs a connection's streams on its own worker.

@@ -17,6 +17,12 @@ impl Validation {
         Self { plugins }
     }
 
+    /// Whether every request is valid.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.plugins.is_empty()
+    }
+
     /// Asks each plugin in turn.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use crate::forward::{Pools, Service};
 use crate::gateway::{Gateway, bounds};
 use crate::keys::KeySets;
 use crate::limit::{FailedAuth, Limits};
-use crate::log::AccessLog;
+use crate::log::{AccessLog, Tally};
 use crate::metrics::Metrics;
 use crate::plugin::{Engine, Instance, Local, Slot, Stage, Use, UseFault, UseName, Version};
 use crate::request::Budget;
@@ -145,7 +145,12 @@ impl Site {
             body_timeout: server.body_timeout,
             budget: Budget::new(Arc::clone(&plan.held), server.buffer_bytes),
             log: self.log(&plan.config.log),
+            nowhere: self.tally(&"".into()),
         }
+    }
+
+    fn tally(&self, api: &Arc<str>) -> Rc<Tally> {
+        Rc::new(Tally { name: Arc::clone(api), series: self.metrics.series(api, self.index) })
     }
 
     fn log(&mut self, settings: &config::Log) -> Rc<AccessLog> {
@@ -190,14 +195,13 @@ impl Site {
             }
         };
         Some(Api {
-            name: Arc::clone(&settings.name),
+            tally: self.tally(&settings.name),
             auth: Auth::new(auth, settings.anonymous, Arc::clone(plans), plan.failed.clone()),
             limits: Arc::clone(plan.limits.get(&settings.name)?),
             validation: Validation::new(slots(Stage::Validation, &settings.validation)),
             routing,
             body_bytes: settings.body_bytes.unwrap_or(u64::MAX),
             stripped: Rc::new(Stripped::new(identity)),
-            series: self.metrics.series(&settings.name, self.index),
         })
     }
 }

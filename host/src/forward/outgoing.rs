@@ -6,60 +6,86 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::pool::{Pool, Sender};
+use super::pool::{Connection, Pool};
 use crate::balance::{Lease, Outcome};
-use crate::limit::Admission;
+use crate::limit::Permits;
 use crate::log::Record;
+use crate::metrics;
 use crate::request::Pause;
 use crate::server::Busy;
+
+/// What lasts until the last byte of the response has passed, or the client has left. When it is dropped, by whoever and
+/// whenever, the request is counted and its line is written.
+pub struct Exchange {
+    /// What is known of the request.
+    pub record: Record,
+    /// What it holds at its endpoint.
+    pub ending: Option<Ending>,
+    /// Its places within the limits.
+    pub permits: Permits,
+    _busy: Busy,
+}
+
+impl Exchange {
+    /// The client's connection is busy until this is dropped.
+    #[must_use]
+    pub fn new(record: Record, busy: Busy) -> Self {
+        Self { record, ending: None, permits: Permits::default(), _busy: busy }
+    }
+
+    /// There is an answer.
+    pub fn answered(&mut self, outcome: metrics::Outcome, status: StatusCode) {
+        self.record.outcome = outcome;
+        self.record.status = status.as_u16();
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        if let Some(ending) = self.ending.take() {
+            ending.end(now);
+        }
+        self.record.end(now);
+    }
+}
 
 /// What a request holds at its endpoint until the response's last byte has passed.
 #[must_use = "dropping it gives up the connection"]
 pub struct Ending {
     lease: Lease,
-    sender: Option<Sender>,
+    connection: Connection,
     pool: Rc<Pool>,
-    body_timeout: Duration,
+    pause: Pause,
+    /// Whether the response was read to its end: then the connection serves others.
+    whole: bool,
 }
 
 impl Ending {
-    pub(super) fn new(lease: Lease, sender: Sender, pool: Rc<Pool>, body_timeout: Duration) -> Self {
-        Self { lease, sender: Some(sender), pool, body_timeout }
+    pub(super) fn new(lease: Lease, connection: Connection, pool: Rc<Pool>, body_timeout: Duration) -> Self {
+        Self { lease, connection, pool, pause: Pause::new(body_timeout), whole: false }
     }
 
-    fn broke(&mut self, outcome: Outcome) {
-        self.sender = None;
-        self.lease.report(outcome, Instant::now());
-    }
-
-    /// The response was read to its end: the connection serves others.
-    fn finish(&mut self) {
-        if let Some(sender) = self.sender.take() {
-            self.pool.keep(sender);
+    fn end(self, now: Instant) {
+        if self.whole {
+            self.pool.keep(self.connection, now);
         }
     }
 }
 
-/// A response's body. The request's line is written when this is dropped, by whoever and whenever.
+/// A response's body.
 pub struct Outgoing {
     source: Source,
-    record: Box<Record>,
-    _admission: Option<Admission>,
-    busy: Option<Busy>,
+    exchange: Box<Exchange>,
 }
 
 enum Source {
     Own(Bytes),
-    Service(Box<Flow>),
-}
-
-struct Flow {
-    incoming: Incoming,
-    ending: Ending,
-    pause: Pause,
+    Service(Incoming),
 }
 
 /// Why a response's body ends early: the client's connection is closed, so that it can tell.
@@ -76,26 +102,17 @@ pub enum OutgoingFault {
 impl Outgoing {
     /// A body of the gateway's own.
     #[must_use]
-    pub fn own(body: Bytes, record: Box<Record>) -> Self {
-        Self { source: Source::Own(body), record, _admission: None, busy: None }
+    pub fn own(body: Bytes, exchange: Box<Exchange>) -> Self {
+        Self { source: Source::Own(body), exchange }
     }
 
-    /// A service's body; its place within the limits is kept until its end.
+    /// A service's body.
     #[must_use]
-    pub fn service(incoming: Incoming, mut ending: Ending, admission: Admission, record: Box<Record>) -> Self {
-        if incoming.is_end_stream() {
-            ending.finish();
+    pub fn service(incoming: Incoming, mut exchange: Box<Exchange>) -> Self {
+        if let Some(ending) = exchange.ending.as_mut() {
+            ending.whole = incoming.is_end_stream();
         }
-        let pause = Pause::new(ending.body_timeout);
-        let source = Source::Service(Box::new(Flow { incoming, ending, pause }));
-        Self { source, record, _admission: Some(admission), busy: None }
-    }
-}
-
-impl Outgoing {
-    /// The client's connection is busy until this body is dropped.
-    pub fn hold(&mut self, busy: Busy) {
-        self.busy = Some(busy);
+        Self { source: Source::Service(incoming), exchange }
     }
 }
 
@@ -108,13 +125,13 @@ impl Body for Outgoing {
         let frame = match &mut this.source {
             Source::Own(bytes) if bytes.is_empty() => return Poll::Ready(None),
             Source::Own(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
-            Source::Service(flow) => ready!(flow.poll(cx)),
+            Source::Service(incoming) => ready!(poll_service(incoming, this.exchange.ending.as_mut(), cx)),
         };
         match &frame {
             Some(Ok(frame)) => {
-                this.record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+                this.exchange.record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
             }
-            Some(Err(fault)) => this.record.reason = Some(fault.to_string().into()),
+            Some(Err(fault)) => this.exchange.record.reason = Some(fault.to_string().into()),
             None => {}
         }
         Poll::Ready(frame)
@@ -123,40 +140,40 @@ impl Body for Outgoing {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Own(bytes) => bytes.is_empty(),
-            Source::Service(flow) => flow.incoming.is_end_stream(),
+            Source::Service(incoming) => incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Source::Service(flow) => flow.incoming.size_hint(),
+            Source::Service(incoming) => incoming.size_hint(),
         }
     }
 }
 
-impl Flow {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, OutgoingFault>>> {
-        match Pin::new(&mut self.incoming).poll_frame(cx) {
-            Poll::Ready(frame) => {
-                self.pause.reset();
-                match &frame {
-                    Some(Err(_)) => self.ending.broke(Outcome::Reset),
-                    None => self.ending.finish(),
-                    Some(Ok(_)) if self.incoming.is_end_stream() => self.ending.finish(),
-                    Some(Ok(_)) => {}
-                }
-                let trimmed = |mut frame: Frame<Bytes>| {
-                    frame.trailers_mut().map(super::headers::trailers);
-                    frame
-                };
-                Poll::Ready(frame.map(|frame| frame.map(trimmed).map_err(OutgoingFault::from)))
-            }
-            Poll::Pending => {
-                ready!(self.pause.poll(cx));
-                self.ending.broke(Outcome::Timeout);
-                Poll::Ready(Some(Err(OutgoingFault::Slow)))
-            }
-        }
+/// The next part of a service's body; whether it is the last, and what goes wrong, is noted in `ending`.
+fn poll_service(
+    incoming: &mut Incoming,
+    ending: Option<&mut Ending>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, OutgoingFault>>> {
+    let polled = Pin::new(&mut *incoming).poll_frame(cx);
+    let Some(ending) = ending else { return polled.map(|frame| frame.map(|frame| frame.map_err(Into::into))) };
+    let Poll::Ready(frame) = polled else {
+        ready!(ending.pause.poll(cx));
+        ending.lease.report(Outcome::Timeout, Instant::now());
+        return Poll::Ready(Some(Err(OutgoingFault::Slow)));
+    };
+    ending.pause.reset();
+    match &frame {
+        Some(Err(_)) => ending.lease.report(Outcome::Reset, Instant::now()),
+        None => ending.whole = true,
+        Some(Ok(_)) => ending.whole = incoming.is_end_stream(),
     }
+    let trimmed = |mut frame: Frame<Bytes>| {
+        frame.trailers_mut().map(super::headers::trailers);
+        frame
+    };
+    Poll::Ready(frame.map(|frame| frame.map(trimmed).map_err(OutgoingFault::from)))
 }

@@ -2,22 +2,29 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use hyper::client::conn::http1;
+use http::Response;
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
-use tokio::time::timeout_at;
+use tokio::time::{Sleep, timeout_at};
 
 use crate::config;
 use crate::request::Body;
 
 /// What requests are sent with.
-pub(super) type Sender = http1::SendRequest<Body>;
+type Sender = http1::SendRequest<Body>;
+/// A request's response; or why there is none, with the request where nothing of it was sent.
+type Answer = Result<Response<Incoming>, TrySendError<http::Request<Body>>>;
 
 /// The most bytes of a response's head.
 const HEAD_BYTES: usize = 64 * 1024;
@@ -67,16 +74,50 @@ impl Bounds {
     }
 }
 
+/// A connection to an endpoint, with the one timer of all its requests.
+pub(super) struct Connection {
+    sender: Sender,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Connection {
+    /// Sends a request and waits for its response; none where there is none at `until`.
+    pub(super) async fn send(&mut self, request: http::Request<Body>, until: Instant) -> Option<Answer> {
+        let mut answer = pin!(self.sender.try_send_request(request));
+        poll_fn(|cx| match answer.as_mut().poll(cx) {
+            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+            Poll::Pending => poll_until(&mut self.timer, until, cx).map(|()| None),
+        })
+        .await
+    }
+}
+
+/// Ready at `until`. A timer that was set for an earlier moment is set anew only when that comes: as long as responses come
+/// in time, most requests do not touch it.
+fn poll_until(timer: &mut Pin<Box<Sleep>>, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    if timer.deadline() > until.into() {
+        timer.as_mut().reset(until.into());
+    }
+    loop {
+        ready!(timer.as_mut().poll(cx));
+        if timer.deadline() >= until.into() {
+            return Poll::Ready(());
+        }
+        timer.as_mut().reset(until.into());
+    }
+}
+
 /// One worker's connections to one endpoint.
 pub struct Pool {
     address: SocketAddr,
+    name: Rc<str>,
     bounds: RefCell<Bounds>,
     /// The one that was used last is last.
     idle: RefCell<Vec<Idle>>,
 }
 
 struct Idle {
-    sender: Sender,
+    connection: Connection,
     since: Instant,
 }
 
@@ -98,25 +139,35 @@ impl Pool {
             idle_connections: 64,
             idle_timeout: Duration::from_secs(55),
         };
-        Self { address, bounds: RefCell::new(bounds), idle: RefCell::default() }
+        let name = address.to_string().into();
+        Self { address, name, bounds: RefCell::new(bounds), idle: RefCell::default() }
+    }
+
+    /// The endpoint.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The endpoint as text.
+    pub(super) fn name(&self) -> &Rc<str> {
+        &self.name
     }
 
     /// A connection that is ready for a request, and whether it has served one before.
-    pub(super) async fn sender(&self, until: Instant) -> Result<(Sender, bool), ConnectFault> {
-        while let Some(mut sender) = self.kept() {
-            let ready = sender.is_ready()
-                || timeout_at((Instant::now() + super::READY).into(), sender.ready())
+    pub(super) async fn connection(&self, until: Instant, now: Instant) -> Result<(Connection, bool), ConnectFault> {
+        while let Some(mut connection) = self.kept(now) {
+            let ready = connection.sender.is_ready()
+                || timeout_at((Instant::now() + super::READY).into(), connection.sender.ready())
                     .await
                     .is_ok_and(|ready| ready.is_ok());
             if ready {
-                return Ok((sender, true));
+                return Ok((connection, true));
             }
         }
-        self.connect(until).await.map(|sender| (sender, false))
+        self.connect(until).await.map(|connection| (connection, false))
     }
 
-    fn kept(&self) -> Option<Sender> {
-        let now = Instant::now();
+    fn kept(&self, now: Instant) -> Option<Connection> {
         let timeout = self.bounds.borrow().idle_timeout;
         let idle = self.idle.borrow_mut().pop()?;
         if now.saturating_duration_since(idle.since) > timeout {
@@ -124,10 +175,10 @@ impl Pool {
             self.idle.borrow_mut().clear();
             return None;
         }
-        Some(idle.sender)
+        Some(idle.connection)
     }
 
-    async fn connect(&self, until: Instant) -> Result<Sender, ConnectFault> {
+    async fn connect(&self, until: Instant) -> Result<Connection, ConnectFault> {
         let address = self.address;
         let until = until.min(Instant::now() + self.bounds.borrow().connect_timeout);
         let stream = timeout_at(until.into(), TcpStream::connect(address))
@@ -144,14 +195,14 @@ impl Pool {
             .map_err(|fault| ConnectFault::Handshake(address, fault))?;
         // A fault of the connection reaches whoever has a request on it.
         spawn_local(async move { connection.with_upgrades().await.ok() });
-        Ok(sender)
+        Ok(Connection { sender, timer: Box::pin(tokio::time::sleep_until(until.into())) })
     }
 
     /// Takes back a connection whose response was read to its end.
-    pub(super) fn keep(&self, sender: Sender) {
+    pub(super) fn keep(&self, connection: Connection, now: Instant) {
         let mut idle = self.idle.borrow_mut();
-        if !sender.is_closed() && idle.len() < self.bounds.borrow().idle_connections {
-            idle.push(Idle { sender, since: Instant::now() });
+        if !connection.sender.is_closed() && idle.len() < self.bounds.borrow().idle_connections {
+            idle.push(Idle { connection, since: now });
         }
     }
 
@@ -159,6 +210,6 @@ impl Pool {
         let timeout = self.bounds.borrow().idle_timeout;
         self.idle
             .borrow_mut()
-            .retain(|idle| !idle.sender.is_closed() && now.saturating_duration_since(idle.since) <= timeout);
+            .retain(|idle| !idle.connection.sender.is_closed() && now.saturating_duration_since(idle.since) <= timeout);
     }
 }

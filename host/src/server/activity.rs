@@ -1,53 +1,79 @@
-//! How long a client has been silent. One timer per connection looks at it; requests cost no timer.
+//! How long a client has been silent, by a clock that ticks with its worker: requests cost no timer and no system call.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+/// A worker's time in milliseconds. It stands still while the worker does: no client is closed because a worker was late.
+#[derive(Clone, Default)]
+pub(super) struct Clock(Arc<AtomicU64>);
+
+impl Clock {
+    /// So much time has passed, by ticks of `tick`.
+    pub(super) fn advance(&self, passed: Duration, tick: Duration) {
+        let passed = milliseconds(passed.min(tick * 2));
+        self.0.store(self.0.load(Relaxed).saturating_add(passed), Relaxed);
+    }
+
+    fn now(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
 
 /// What a connection is doing. Only its worker writes; it is atomic because an upgraded connection may be sent elsewhere.
 pub(super) struct Activity {
-    start: Instant,
+    clock: Clock,
     /// Requests whose answers have not passed wholly.
     requests: AtomicUsize,
     /// Whether a head has begun to come, or none has come yet.
     in_head: AtomicBool,
-    /// Milliseconds after `start` at which the wait that is on began.
+    /// Whether heads cannot be told from other bytes (HTTP/2): then only the time between requests counts.
+    framed: AtomicBool,
+    /// When the wait that is on began.
     since: AtomicU64,
 }
 
 impl Activity {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { start: now, requests: AtomicUsize::new(0), in_head: AtomicBool::new(true), since: AtomicU64::new(0) }
+    pub(super) fn new(clock: Clock) -> Self {
+        let since = AtomicU64::new(clock.now());
+        Self { clock, requests: AtomicUsize::new(0), in_head: true.into(), framed: false.into(), since }
     }
 
     fn mark(&self) {
-        self.since.store(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX), Relaxed);
+        self.since.store(self.clock.now(), Relaxed);
     }
 
     /// Bytes came.
     pub(super) fn bytes(&self) {
-        if self.requests.load(Relaxed) == 0 && !self.in_head.swap(true, Relaxed) {
+        let counts = self.requests.load(Relaxed) == 0 && !self.framed.load(Relaxed);
+        if counts && !self.in_head.load(Relaxed) {
+            self.in_head.store(true, Relaxed);
             self.mark();
         }
     }
 
+    /// The client speaks HTTP/2.
+    pub(super) fn frames(&self) {
+        self.framed.store(true, Relaxed);
+    }
+
     /// A head came wholly. The connection is busy until the answer is dropped.
     pub(super) fn request(self: &Arc<Self>) -> Busy {
-        self.requests.fetch_add(1, Relaxed);
+        self.requests.store(self.requests.load(Relaxed) + 1, Relaxed);
         self.in_head.store(false, Relaxed);
         Busy(Arc::clone(self))
     }
 
-    /// How much longer the client may be silent; none: no longer.
-    pub(super) fn left(&self, now: Instant, head: Duration, idle: Duration) -> Option<Duration> {
+    /// Whether the client has been silent for longer than it may.
+    pub(super) fn is_overdue(&self, head: Duration, idle: Duration) -> bool {
         let most = if self.in_head.load(Relaxed) { head } else { idle };
-        if self.requests.load(Relaxed) > 0 {
-            return Some(head.min(idle));
-        }
-        let since = self.start + Duration::from_millis(self.since.load(Relaxed));
-        // Never longer than the shorter one: a head may begin in the meantime.
-        let left = most.checked_sub(now.saturating_duration_since(since)).filter(|left| !left.is_zero())?;
-        Some(left.min(head).max(Duration::from_millis(1)))
+        // The wait began within the tick after `since`, which counts for the client.
+        let waited = self.clock.now().saturating_sub(self.since.load(Relaxed));
+        self.requests.load(Relaxed) == 0 && waited > milliseconds(most)
     }
 }
 
@@ -56,7 +82,9 @@ pub struct Busy(Arc<Activity>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        if self.0.requests.fetch_sub(1, Relaxed) == 1 {
+        let left = self.0.requests.load(Relaxed).saturating_sub(1);
+        self.0.requests.store(left, Relaxed);
+        if left == 0 {
             self.0.mark();
         }
     }
@@ -66,34 +94,65 @@ impl Drop for Busy {
 mod tests {
     use super::*;
 
+    const TICK: Duration = Duration::from_secs(1);
     const HEAD: Duration = Duration::from_secs(10);
     const IDLE: Duration = Duration::from_secs(60);
 
+    fn activity() -> (Clock, Arc<Activity>) {
+        let clock = Clock::default();
+        (clock.clone(), Arc::new(Activity::new(clock)))
+    }
+
+    fn pass(clock: &Clock, time: Duration) {
+        (0..time.as_secs()).for_each(|_| clock.advance(TICK, TICK));
+    }
+
     #[test]
     fn a_client_that_says_nothing_has_the_time_of_a_head() {
-        let now = Instant::now();
-        let activity = Activity::new(now);
-        assert!(activity.left(now + HEAD / 2, HEAD, IDLE).is_some());
-        assert_eq!(activity.left(now + HEAD, HEAD, IDLE), None);
+        let (clock, activity) = activity();
+        pass(&clock, HEAD);
+        assert!(!activity.is_overdue(HEAD, IDLE));
+        pass(&clock, TICK);
+        assert!(activity.is_overdue(HEAD, IDLE));
     }
 
     #[test]
     fn dripping_bytes_gain_no_time() {
-        let now = Instant::now();
-        let activity = Activity::new(now);
-        activity.bytes();
-        activity.bytes();
-        assert_eq!(activity.left(now + HEAD, HEAD, IDLE), None);
+        let (clock, activity) = activity();
+        for _ in 0..=HEAD.as_secs() {
+            activity.bytes();
+            pass(&clock, TICK);
+        }
+        assert!(activity.is_overdue(HEAD, IDLE));
     }
 
     #[test]
     fn between_requests_it_may_be_idle() {
-        let now = Instant::now();
-        let activity = Arc::new(Activity::new(now));
+        let (clock, activity) = activity();
         let busy = activity.request();
-        assert!(activity.left(now + IDLE * 2, HEAD, IDLE).is_some());
+        pass(&clock, IDLE * 2);
+        assert!(!activity.is_overdue(HEAD, IDLE));
         drop(busy);
-        assert!(activity.left(now + HEAD * 2, HEAD, IDLE).is_some());
-        assert_eq!(activity.left(now + IDLE * 2, HEAD, IDLE), None);
+        pass(&clock, HEAD * 2);
+        assert!(!activity.is_overdue(HEAD, IDLE));
+        pass(&clock, IDLE);
+        assert!(activity.is_overdue(HEAD, IDLE));
+    }
+
+    #[test]
+    fn bytes_of_http2_begin_no_head() {
+        let (clock, activity) = activity();
+        activity.frames();
+        drop(activity.request());
+        activity.bytes();
+        pass(&clock, HEAD * 2);
+        assert!(!activity.is_overdue(HEAD, IDLE));
+    }
+
+    #[test]
+    fn a_worker_that_was_late_takes_no_time_from_clients() {
+        let (clock, activity) = activity();
+        clock.advance(HEAD * 100, TICK);
+        assert!(!activity.is_overdue(HEAD, IDLE));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
@@ -42,6 +43,8 @@ pub struct Peer {
     /// Whether its forwarding fields are believed.
     pub trusted: bool,
     /// The address as text.
+    pub name: Rc<str>,
+    /// The same as a field's value.
     text: HeaderValue,
     /// Its element of `forwarded`.
     forwarded: HeaderValue,
@@ -77,9 +80,15 @@ impl Peer {
             address,
             scheme,
             trusted: is_trusted(trusted, address),
+            name: address.to_string().into(),
             text: value(address.to_string()),
             forwarded: value(element(address, scheme)),
         }
+    }
+
+    /// The peer as the one who is calling.
+    pub fn itself(&self) -> Client {
+        Client { address: self.address, scheme: self.scheme, chain: Chain::Peer }
     }
 
     /// Says who is calling. `trusted` are the networks given to [`Peer::new`].
@@ -88,7 +97,7 @@ impl Peer {
     /// proxy that writes one passes on what a client wrote into the other. A chain is read from the right until an
     /// address is not trusted, or is none. `x-forwarded-proto` counts where it is one `http` or `https`.
     pub fn client(&self, headers: &HeaderMap, trusted: &[Cidr]) -> Client {
-        let mut client = Client { address: self.address, scheme: self.scheme, chain: Chain::Peer };
+        let mut client = self.itself();
         if !self.trusted {
             return client;
         }

@@ -1,0 +1,152 @@
+//! A worker's connections: it tells each when to end, and knows when all have.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::activity::{Activity, Clock};
+
+/// What a connection is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Order {
+    /// Go on.
+    Serve,
+    /// End what is in flight, and then itself.
+    Drain,
+    /// End at once.
+    Close,
+}
+
+/// All connections of one worker.
+#[derive(Default)]
+pub(super) struct Links {
+    pub(super) clock: Clock,
+    open: RefCell<BTreeMap<u64, Rc<Shared>>>,
+    next: Cell<u64>,
+    ended: Notify,
+}
+
+struct Shared {
+    activity: Arc<Activity>,
+    /// How long a head may take, and how long the client may be silent between requests.
+    most: (Duration, Duration),
+    order: Cell<Order>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Shared {
+    fn order(&self, order: Order) {
+        if order > self.order.get() {
+            self.order.set(order);
+            if let Some(waker) = &*self.waker.borrow() {
+                waker.wake_by_ref();
+            }
+        }
+    }
+}
+
+impl Links {
+    /// Takes in a connection, until the answer is dropped.
+    pub(super) fn open(self: &Rc<Self>, head: Duration, idle: Duration) -> Link {
+        let number = self.next.get();
+        self.next.set(number + 1);
+        let shared = Rc::new(Shared {
+            activity: Arc::new(Activity::new(self.clock.clone())),
+            most: (head, idle),
+            order: Cell::new(Order::Serve),
+            waker: RefCell::default(),
+        });
+        self.open.borrow_mut().insert(number, Rc::clone(&shared));
+        Link { links: Rc::clone(self), number, shared }
+    }
+
+    /// Closes the connections of clients that have been silent for too long.
+    pub(super) fn close_overdue(&self) {
+        for shared in self.open.borrow().values() {
+            let (head, idle) = shared.most;
+            if shared.activity.is_overdue(head, idle) {
+                shared.order(Order::Close);
+            }
+        }
+    }
+
+    /// Has every connection end once what is in flight on it has.
+    pub(super) fn drain(&self) {
+        self.open.borrow().values().for_each(|shared| shared.order(Order::Drain));
+    }
+
+    /// How many are open.
+    pub(super) fn count(&self) -> usize {
+        self.open.borrow().len()
+    }
+
+    /// Waits until none is open.
+    pub(super) async fn ended(&self) {
+        while self.count() > 0 {
+            self.ended.notified().await;
+        }
+    }
+}
+
+/// One connection.
+#[must_use = "the connection counts as ended when this is dropped"]
+pub(super) struct Link {
+    links: Rc<Links>,
+    number: u64,
+    shared: Rc<Shared>,
+}
+
+impl Link {
+    /// What the connection is doing.
+    pub(super) fn activity(&self) -> &Arc<Activity> {
+        &self.shared.activity
+    }
+
+    /// Drives a connection to its end; none where it was closed before. `drain` is called once, if it is to end.
+    pub(super) async fn drive<C: Future>(
+        &self,
+        mut connection: Pin<&mut C>,
+        drain: impl Fn(Pin<&mut C>),
+    ) -> Option<C::Output> {
+        let mut draining = false;
+        poll_fn(|cx| {
+            self.listen(cx.waker());
+            match self.shared.order.get() {
+                Order::Close => return Poll::Ready(None),
+                Order::Drain if !draining => {
+                    draining = true;
+                    drain(connection.as_mut());
+                }
+                Order::Drain | Order::Serve => {}
+            }
+            connection.as_mut().poll(cx).map(Some)
+        })
+        .await
+    }
+
+    /// Ends at once where it was to end after what is in flight: nothing is.
+    pub(super) fn close(&self) {
+        self.shared.order(Order::Close);
+    }
+
+    fn listen(&self, waker: &Waker) {
+        let mut known = self.shared.waker.borrow_mut();
+        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *known = Some(waker.clone());
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.links.open.borrow_mut().remove(&self.number);
+        self.links.ended.notify_one();
+    }
+}
