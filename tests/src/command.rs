@@ -70,8 +70,18 @@ impl Command {
     /// It does not.
     pub async fn start(&self, setup: Setup) -> Program {
         let (folder, _) = setup.write(Voice::Full);
+        let file = config_file(folder.path());
+        self.start_with(folder, &file).await
+    }
+
+    /// Starts a gateway with this file of a folder as its configuration, and comes back when it serves. It logs as JSON, and
+    /// has an admin listener.
+    ///
+    /// # Panics
+    /// It does not.
+    pub async fn start_with(&self, folder: TempDir, file: &Path) -> Program {
         let mut command = self.command();
-        command.args(["run", "--config"]).arg(config_file(folder.path()));
+        command.args(["run", "--config"]).arg(file);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut errors = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -109,6 +119,11 @@ impl Program {
     /// A `GET` on a connection of its own.
     pub fn get(&self, target: &str) -> Call {
         Call::to(self.address, "GET", target)
+    }
+
+    /// What the admin listener answers.
+    pub fn admin(&self, target: &str) -> Call {
+        Call::to(self.admin, "GET", target)
     }
 
     /// The next line of the access log.

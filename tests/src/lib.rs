@@ -47,4 +47,4 @@ pub use reply::{Gate, Reply, Writer};
 pub use setup::{Place, SECRET, Setup, setup};
 pub use time::{LONG, until, within};
 pub use token::{Key, Token, token, unix_seconds};
-pub use upstream::{Progress, Seen, Upstream, upstream};
+pub use upstream::{Port, Progress, Seen, Upstream, port, upstream};

@@ -69,12 +69,11 @@ impl Seen {
 /// A service's endpoint.
 pub struct Upstream {
     name: String,
-    address: SocketAddr,
+    /// Kept while the endpoint is down.
+    port: Port,
     weight: u32,
     shared: Arc<Shared>,
     running: Mutex<Option<Running>>,
-    /// Bound and never listened on: keeps the port while the endpoint is down.
-    _reservation: Socket,
 }
 
 struct Running {
@@ -101,8 +100,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The machine has no port.
 #[must_use]
 pub fn upstream(name: &str) -> Upstream {
-    let reservation = bind(([127, 0, 0, 1], 0).into());
-    let address = reservation.local_addr().unwrap().as_socket().unwrap();
     let text = name.to_owned();
     let shared = Shared {
         seen: Mutex::default(),
@@ -112,14 +109,32 @@ pub fn upstream(name: &str) -> Upstream {
     };
     let upstream = Upstream {
         name: name.to_owned(),
-        address,
+        port: port(),
         weight: 1,
         shared: Arc::new(shared),
         running: Mutex::default(),
-        _reservation: reservation,
     };
     upstream.start();
     upstream
+}
+
+/// A port of this machine that nobody else gets as long as this lives. Somebody who names it may listen on it, and stop.
+pub struct Port {
+    /// The port, on the loopback address.
+    pub address: SocketAddr,
+    /// Bound and never listened on.
+    _reservation: Socket,
+}
+
+/// A port that nobody listens on.
+///
+/// # Panics
+/// The machine has none.
+#[must_use]
+pub fn port() -> Port {
+    let reservation = bind(([127, 0, 0, 1], 0).into());
+    let address = reservation.local_addr().unwrap().as_socket().unwrap();
+    Port { address, _reservation: reservation }
 }
 
 /// A socket with a port of its own that nobody listens on yet.
@@ -215,7 +230,7 @@ impl Upstream {
 
     /// Listens on its port again.
     pub fn start(&self) {
-        let socket = bind(self.address);
+        let socket = bind(self.port.address);
         socket.listen(1024).unwrap();
         socket.set_nonblocking(true).unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -226,19 +241,19 @@ impl Upstream {
 
     /// Its service, address and weight.
     pub(crate) fn place(&self) -> (String, SocketAddr, u32) {
-        (self.name.clone(), self.address, self.weight)
+        (self.name.clone(), self.port.address, self.weight)
     }
 
     /// Where it is.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.port.address
     }
 }
 
 impl fmt::Display for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.address.fmt(f)
+        self.port.address.fmt(f)
     }
 }
 

@@ -16,6 +16,7 @@ mod forwarding;
 mod guests;
 mod limits;
 mod plugins;
+mod quickstart;
 mod reload;
 mod routing;
 mod shop;
