@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 use smallvec::SmallVec;
-use wasmtime::{Store, Trap};
+use wasmtime::{Store, Trap, WasmBacktrace};
 
 use super::capabilities::{GrantedKeys, State};
 use super::clock::{TICK, Ticking};
@@ -232,8 +232,27 @@ fn classify(fault: &wasmtime::Error, state: &State) -> Failure {
     match fault.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => Failure::Time,
         _ if state.memory.denied => Failure::Memory,
-        _ => Failure::Trap(format!("{fault:#}").lines().take(3).collect::<Vec<_>>().join(" ")),
+        _ => Failure::Trap(reason(fault)),
     }
+}
+
+/// What a call's fault is: where the host found it, reading the answer, no code of the plugin was running.
+fn classify_call(fault: &wasmtime::Error, state: &State) -> Failure {
+    match classify(fault, state) {
+        Failure::Trap(reason) if !fault.is::<Trap>() && !fault.is::<WasmBacktrace>() => Failure::Answer(reason),
+        failure => failure,
+    }
+}
+
+/// The first line of what went wrong, and the innermost functions that have a name.
+fn reason(fault: &wasmtime::Error) -> String {
+    /// More of them say no more.
+    const MOST_NAMES: usize = 3;
+    let cause = fault.root_cause().to_string();
+    let cause = cause.lines().next().unwrap_or_default().trim_start_matches("wasm trap: ");
+    let frames = fault.downcast_ref::<WasmBacktrace>().map(WasmBacktrace::frames).unwrap_or_default();
+    let names: Vec<&str> = frames.iter().filter_map(|frame| frame.func_name()).take(MOST_NAMES).collect();
+    if names.is_empty() { cause.to_owned() } else { format!("{cause}, in {}", names.join(" in ")) }
 }
 
 /// One configured instance: thrown away when a call fails.
@@ -259,10 +278,12 @@ impl Instance {
             body: view.body.filter(|_| sees_body).map(|body| &body[..]),
             all_headers: declaration.all_headers.then_some(&fields[..]),
         };
-        self.store.data_mut().trace = super::capabilities::Trace::default();
+        let state = self.store.data_mut();
+        state.trace = super::capabilities::Trace::default();
+        state.memory.denied = false;
         self.store.set_epoch_deadline(ticks(r#use.host.call_time));
         let answer = self.functions.call(&mut self.store, request);
-        Ok(answer.unwrap_or_else(|fault| Err(classify(&fault, self.store.data()))))
+        Ok(answer.unwrap_or_else(|fault| Err(classify_call(&fault, self.store.data()))))
     }
 
     /// Bytes of linear memory.

@@ -259,7 +259,13 @@ fn rejection(refusal: types::Refusal) -> Result<Rejection, Failure> {
     })
 }
 
+/// Fields that one list of an answer may have: no client or service takes a head of many more.
+const MOST_FIELDS: usize = 100;
+
 fn headers(fields: Vec<(String, String)>) -> Result<Vec<(HeaderName, HeaderValue)>, Failure> {
+    if fields.len() > MOST_FIELDS {
+        return Err(Failure::answer(format!("{} fields in one list; {MOST_FIELDS} are the most", fields.len())));
+    }
     fields.into_iter().map(|(name, value)| Ok((header_name(&name)?, header_value(value)?))).collect()
 }
 
