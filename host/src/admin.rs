@@ -9,26 +9,29 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
-use crate::balance::{Services, StateSnapshot};
+use self::states::States;
+use crate::balance::Services;
 use crate::control::Status;
-use crate::metrics::{Exposition, Metrics};
+use crate::metrics::Metrics;
+
+mod states;
 
 /// How long an operator's client may take for a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What `/metrics` is written in.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
 /// What the admin listener shows.
 #[derive(Clone)]
 pub struct Desk {
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
-    /// What the control thread last said of plugins.
-    pub status: Arc<Status>,
-    /// The services and their endpoints.
-    pub services: Arc<Services>,
-    /// Whether the gateway is about to end.
-    pub stopping: Arc<AtomicBool>,
+    registry: Arc<Registry>,
+    status: Arc<Status>,
+    services: Arc<Services>,
+    stopping: Arc<AtomicBool>,
 }
 
 /// Answers operators for as long as the process lives.
@@ -55,6 +58,15 @@ pub async fn serve(listener: TcpListener, desk: Desk) {
 }
 
 impl Desk {
+    /// Shows what is counted, what the control thread last said of plugins, the services and their endpoints, and whether
+    /// the gateway is about to end.
+    #[must_use]
+    pub fn new(metrics: &Metrics, status: Arc<Status>, services: Arc<Services>, stopping: Arc<AtomicBool>) -> Self {
+        let mut registry = metrics.registry();
+        registry.register_collector(Box::new(States { status: Arc::clone(&status), services: Arc::clone(&services) }));
+        Self { registry: Arc::new(registry), status, services, stopping }
+    }
+
     fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
         if !matches!(*method, Method::GET | Method::HEAD) {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
@@ -65,8 +77,7 @@ impl Desk {
             "/readyz" => self.ready(),
             "/metrics" => {
                 let mut response = text(StatusCode::OK, &self.metrics());
-                let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-                response.headers_mut().insert(header::CONTENT_TYPE, kind);
+                response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(OPENMETRICS));
                 response
             }
             "/plugins" => json(&self.status.plugins(Instant::now())),
@@ -90,33 +101,10 @@ impl Desk {
     }
 
     fn metrics(&self) -> String {
-        let now = Instant::now();
-        let mut text = Exposition::new(&self.metrics);
-        text.family("gatewright_plugin_info", "gauge", "The version of each plugin that serves.");
-        for (name, plugin) in self.status.plugins(now) {
-            let labels =
-                [("plugin", &*name), ("digest", plugin.digest.as_deref().unwrap_or("")), ("state", plugin.state)];
-            text.sample("gatewright_plugin_info", &labels, 1);
-        }
-        text.family("gatewright_endpoint_healthy", "gauge", "Whether an endpoint gets requests.");
-        let services = self.services.snapshot(now);
-        for service in &services {
-            for endpoint in &service.endpoints {
-                let healthy = u8::from(endpoint.state == StateSnapshot::Healthy);
-                let address = endpoint.address.to_string();
-                let labels = [("service", &*service.name), ("endpoint", &address)];
-                text.sample("gatewright_endpoint_healthy", &labels, healthy);
-            }
-        }
-        text.family("gatewright_endpoint_requests_total", "counter", "Requests by endpoint.");
-        for service in &services {
-            for endpoint in &service.endpoints {
-                let address = endpoint.address.to_string();
-                let labels = [("service", &*service.name), ("endpoint", &address)];
-                text.sample("gatewright_endpoint_requests_total", &labels, endpoint.requests);
-            }
-        }
-        text.finish()
+        let mut text = String::with_capacity(16 * 1024);
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)
+            .expect("a String takes whatever is written");
+        text
     }
 }
 

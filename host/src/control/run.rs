@@ -160,12 +160,8 @@ impl House {
         control.watch_keys();
         let stopping = Arc::new(AtomicBool::new(false));
         if let Some(desk) = desk {
-            let desk_of = Desk {
-                metrics: Arc::clone(&metrics),
-                status: Arc::clone(&control.status),
-                services: Arc::clone(&control.services),
-                stopping: Arc::clone(&stopping),
-            };
+            let (status, services) = (Arc::clone(&control.status), Arc::clone(&control.services));
+            let desk_of = Desk::new(&metrics, status, services, Arc::clone(&stopping));
             tokio::spawn(admin::serve(tokio::net::TcpListener::from_std(desk)?, desk_of));
         }
         let acceptor = acceptor(listeners, inboxes, metrics, config.server.connections, stopped.clone())?;

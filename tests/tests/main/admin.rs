@@ -5,16 +5,26 @@ use serde_json::Value;
 
 const SHOP: &str = "[[api]]\nname = \"shop\"\npaths = [\"/a\"]\nservice = \"orders\"\n[[api.auth]]\nplugin = \"jwt\"\nsettings = { keys = \"demo\" }\n";
 
-/// Every line is a comment, or a sample of the family that was announced last.
+/// Every line is a comment, or a sample of the family that was announced last; the last one says that it is the last.
 fn is_exposition(answer: &Answer) {
     let text = answer.text();
-    let mut family = "";
-    for line in text.lines() {
+    let lines = text.strip_suffix("\n# EOF\n").unwrap_or_else(|| panic!("cut off: {text}"));
+    let (mut family, mut suffixes): (_, &[&str]) = ("", &[]);
+    for line in lines.lines() {
         if let Some(announced) = line.strip_prefix("# TYPE ") {
-            family = announced.split(' ').next().unwrap();
-        } else if !line.starts_with("# HELP ") {
+            let kind;
+            (family, kind) = announced.split_once(' ').unwrap();
+            suffixes = match kind {
+                "counter" => &["_total"],
+                "gauge" => &[""],
+                "info" => &["_info"],
+                "histogram" => &["_sum", "_count", "_bucket"],
+                kind => panic!("{kind}"),
+            };
+        } else if !line.starts_with("# HELP ") && !line.starts_with("# UNIT ") {
             let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
-            assert!(name.starts_with(family) && !family.is_empty(), "{line}");
+            let bare = name.split('{').next().unwrap();
+            assert!(suffixes.iter().any(|suffix| bare.strip_suffix(suffix) == Some(family)), "{line}");
             assert!(value.parse::<f64>().is_ok(), "{line}");
             assert_eq!(name.contains('{'), name.ends_with('}'), "{line}");
         }
@@ -29,14 +39,15 @@ async fn metrics_count_requests_by_api_stage_and_status() {
         gateway.get("/a").as_caller("ada").await.is(200);
     }
     gateway.get("/a").await.is(401);
-    let answer = gateway.admin("/metrics").await.is(200).tells("content-type", "text/plain; version=0.0.4");
+    let answer =
+        gateway.admin("/metrics").await.is(200).tells("content-type", "application/openmetrics-text; version=1.0.0");
     is_exposition(&answer);
     for (sample, value) in [
         (r#"gatewright_requests_total{api="shop",outcome="forwarded",status="2xx"}"#.to_owned(), 3.0),
         (r#"gatewright_requests_total{api="shop",outcome="auth",status="4xx"}"#.to_owned(), 1.0),
         (r#"gatewright_stage_seconds_count{api="shop",stage="total"}"#.to_owned(), 4.0),
         (r#"gatewright_stage_seconds_count{api="shop",stage="service"}"#.to_owned(), 3.0),
-        (r#"gatewright_stage_seconds_bucket{api="shop",stage="auth",le="+Inf"}"#.to_owned(), 3.0),
+        (r#"gatewright_stage_seconds_bucket{le="+Inf",api="shop",stage="auth"}"#.to_owned(), 3.0),
         (format!("gatewright_endpoint_healthy{{service=\"orders\",endpoint=\"{orders}\"}}"), 1.0),
         (format!("gatewright_endpoint_requests_total{{service=\"orders\",endpoint=\"{orders}\"}}"), 3.0),
     ] {

@@ -1,0 +1,70 @@
+//! What a scrape shows of plugins and endpoints, as they are at that moment.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use crate::balance::{EndpointSnapshot, ServiceSnapshot, Services, StateSnapshot};
+use crate::control::Status;
+
+/// Where the states are read.
+pub(super) struct States {
+    pub(super) status: Arc<Status>,
+    pub(super) services: Arc<Services>,
+}
+
+impl fmt::Debug for States {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("States").finish_non_exhaustive()
+    }
+}
+
+impl Collector for States {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let now = Instant::now();
+        self.plugins(&mut encoder, now)?;
+        endpoints(&mut encoder, &self.services.snapshot(now))
+    }
+}
+
+impl States {
+    fn plugins(&self, encoder: &mut DescriptorEncoder, now: Instant) -> fmt::Result {
+        let help = "The version of each plugin that serves.";
+        let mut family = encoder.encode_descriptor("plugin", help, None, MetricType::Info)?;
+        for (name, plugin) in self.status.plugins(now) {
+            let digest = plugin.digest.as_deref().unwrap_or("");
+            family.encode_info(&[("plugin", &*name), ("digest", digest), ("state", plugin.state)])?;
+        }
+        Ok(())
+    }
+}
+
+fn endpoints(encoder: &mut DescriptorEncoder, services: &[ServiceSnapshot]) -> fmt::Result {
+    let help = "Whether an endpoint gets requests.";
+    let mut family = encoder.encode_descriptor("endpoint_healthy", help, None, MetricType::Gauge)?;
+    for (labels, endpoint) in labelled(services) {
+        let healthy = ConstGauge::new(u32::from(endpoint.state == StateSnapshot::Healthy));
+        healthy.encode(family.encode_family(&labels)?)?;
+    }
+    let mut family =
+        encoder.encode_descriptor("endpoint_requests", "Requests by endpoint.", None, MetricType::Counter)?;
+    for (labels, endpoint) in labelled(services) {
+        ConstCounter::new(endpoint.requests).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+fn labelled(services: &[ServiceSnapshot]) -> impl Iterator<Item = ([(&str, String); 2], &EndpointSnapshot)> {
+    services.iter().flat_map(|service| {
+        let labels = |endpoint: &EndpointSnapshot| {
+            [("service", service.name.to_string()), ("endpoint", endpoint.address.to_string())]
+        };
+        service.endpoints.iter().map(move |endpoint| (labels(endpoint), endpoint))
+    })
+}
