@@ -13,8 +13,8 @@ use crate::config::Config;
 use crate::keys::{self, KeySets};
 use crate::limit::{FailedAuth, Limits, Tables};
 use crate::metrics::Metrics;
-use crate::plugin::folder::Event as FolderEvent;
-use crate::plugin::{Engine, Instance, LoadFault, Use, UseName, Version};
+use crate::plugin::folder::{Event as FolderEvent, Watch as FolderWatch};
+use crate::plugin::{Compiler, Engine, Instance, LoadFault, Loaded, Source, Use, UseName, Version};
 use crate::server::Terms;
 
 mod plan;
@@ -31,8 +31,8 @@ use plan::{Ground, Plan, PlanFault, Prepared, uses};
 enum Change {
     /// In the plugin folder.
     Folder(FolderEvent),
-    /// A file was compiled.
-    Loaded { name: Arc<str>, digest: [u8; 32], noticed: Instant, version: Result<Version, LoadFault> },
+    /// A file was made a version, or is none.
+    Loaded(Loaded),
     /// The configuration's file may be another.
     Config,
     /// The operator wants to stop.
@@ -63,6 +63,14 @@ struct Plugin {
     versions: u64,
 }
 
+impl Plugin {
+    /// Whether the newest file is still being made a version.
+    fn is_loading(&self) -> bool {
+        let known = [&self.live, &self.candidate].into_iter().flatten().any(|known| Some(known.digest) == self.newest);
+        self.newest.is_some() && !known && self.fault.is_none()
+    }
+}
+
 /// The one writer of what is live.
 struct Control {
     file: PathBuf,
@@ -71,6 +79,11 @@ struct Control {
     /// A configuration that needs a plugin that is not there yet, or that is another there.
     pending: Option<Arc<Config>>,
     engine: Arc<Engine>,
+    compiler: Compiler,
+    /// Plugins whose files found too many others waiting to be compiled.
+    crowded: BTreeSet<Arc<str>>,
+    /// Tells of the plugin folder; none: the start is not over, or failed.
+    folder_watch: Option<FolderWatch>,
     tables: Tables,
     services: Arc<Services>,
     keys: Arc<KeySets>,
@@ -83,7 +96,6 @@ struct Control {
     held: Arc<std::sync::atomic::AtomicUsize>,
     metrics: Arc<Metrics>,
     status: Arc<Status>,
-    changes: mpsc::UnboundedSender<Change>,
 }
 
 impl Control {
@@ -92,8 +104,9 @@ impl Control {
         while let Some(change) = changes.recv().await {
             match change {
                 Change::Folder(event) => self.folder(event).await,
-                Change::Loaded { name, digest, noticed, version } => {
-                    self.loaded(&name, digest, noticed, version).await;
+                Change::Loaded(loaded) => {
+                    self.loaded(loaded).await;
+                    self.again();
                 }
                 Change::Config => self.reload().await,
                 Change::Stop => return,
@@ -108,15 +121,15 @@ impl Control {
                 let plugin = self.plugins.entry(Arc::clone(&name)).or_default();
                 plugin.newest = Some(digest);
                 plugin.removed = false;
+                plugin.fault = None;
                 let live = plugin.live.as_ref().filter(|live| live.digest == digest).cloned();
                 if let Some(live) = live {
                     // Back to what serves: nothing to do but to forget what failed in between.
                     plugin.candidate = None;
-                    plugin.fault = None;
                     tracing::info!(plugin = &*name, digest = live.hex(), "plugin file is the live one again");
                     return;
                 }
-                self.compile(name, bytes, digest, noticed);
+                self.compiler.load(Source { name, bytes, digest, noticed });
             }
             FolderEvent::Refused { name, reason } => self.reject(&name, None, &reason.to_string()),
             FolderEvent::Removed { name } => {
@@ -141,33 +154,27 @@ impl Control {
         }
     }
 
-    /// Compiles on a thread of its own; the outcome comes back as a change.
-    fn compile(&self, name: Arc<str>, bytes: Arc<[u8]>, digest: [u8; 32], noticed: Instant) {
-        let (engine, changes) = (Arc::clone(&self.engine), self.changes.clone());
-        let compile = move || {
-            let version = engine.load(Arc::clone(&name), &bytes, digest);
-            // Nobody listens any more where the gateway stops.
-            let _ = changes.send(Change::Loaded { name, digest, noticed, version });
-        };
-        if let Err(fault) = std::thread::Builder::new().name("plugin-compile".into()).spawn(compile) {
-            tracing::error!(reason = %fault, "no thread to compile a plugin on");
+    /// Has files looked at again that found too many others waiting.
+    fn again(&mut self) {
+        if let Some(watch) = &self.folder_watch {
+            std::mem::take(&mut self.crowded).iter().for_each(|name| watch.again(name));
         }
     }
 
-    async fn loaded(
-        &mut self,
-        name: &Arc<str>,
-        digest: [u8; 32],
-        noticed: Instant,
-        version: Result<Version, LoadFault>,
-    ) {
-        let plugin = self.plugins.entry(Arc::clone(name)).or_default();
+    async fn loaded(&mut self, loaded: Loaded) {
+        let Loaded { name, digest, noticed, version } = loaded;
+        let plugin = self.plugins.entry(Arc::clone(&name)).or_default();
         if plugin.newest != Some(digest) {
             return;
         }
         let version = match version {
-            Ok(version) => Arc::new(version),
-            Err(fault) => return self.reject(name, Some(digest), &fault.to_string()),
+            Ok(version) => version,
+            Err(fault) => {
+                if matches!(fault, LoadFault::Crowd) {
+                    self.crowded.insert(Arc::clone(&name));
+                }
+                return self.reject(&name, Some(digest), &fault.to_string());
+            }
         };
         plugin.candidate = Some(Arc::clone(&version));
         if let Some(pending) = self.pending.clone()
@@ -178,9 +185,9 @@ impl Control {
             self.metrics.reload("applied");
             return;
         }
-        match self.swap(name, &version).await {
-            Ok(()) => self.went_live(name, &version, noticed),
-            Err(fault) => self.reject(name, Some(digest), &fault),
+        match self.swap(&name, &version).await {
+            Ok(()) => self.went_live(&name, &version, noticed),
+            Err(fault) => self.reject(&name, Some(digest), &fault),
         }
     }
 
@@ -361,6 +368,7 @@ impl Control {
                     live_after_ms: plugin.live_after_ms,
                     versions: plugin.versions,
                     fault: plugin.fault.clone(),
+                    loading: plugin.is_loading(),
                     removed: plugin.removed,
                     uses: Vec::new(),
                 };

@@ -7,6 +7,7 @@ mod bounds;
 mod cache;
 mod capabilities;
 mod clock;
+mod compile;
 mod engine;
 pub mod folder;
 mod inputs;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
+pub use compile::{Compiler, Loaded, Source};
 pub use engine::{Engine, LoadFault, Version, hex};
 pub(crate) use inputs::conceal;
 pub use inputs::{Unclear, View};

@@ -137,6 +137,7 @@ pub(crate) fn complete(text: &str, places: &[Place], voice: Voice) -> Table {
         ("log.access", (voice == Voice::Full).into()),
         ("log.level", if voice == Voice::Full { "info" } else { "error" }.into()),
         ("plugins.folder", "plugins".into()),
+        ("plugins.compile_time", "10m".into()),
         ("plugins.cache", target().join("test-cache").to_string_lossy().into_owned().into()),
     ] {
         default(&mut table, path, value);

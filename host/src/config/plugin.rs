@@ -17,6 +17,8 @@ use super::texts;
 const MEMORY: Size<usize> = Size(64 << 10..=4 << 30);
 /// One call holds up every request of its worker: nobody can want more.
 const CALL: Time = Time(Duration::from_micros(100), Duration::from_mins(1));
+/// A compile takes seconds for the largest plugins that we know.
+const COMPILE: Time = Time(Duration::from_millis(1), Duration::from_hours(1));
 const SHA256: Parsed<[u8; 32]> = Parsed {
     what: "64 lower-case hexadecimal digits",
     parse: texts::sha256,
@@ -34,6 +36,8 @@ pub struct Plugins {
     pub quiet: Duration,
     /// The largest file that is taken.
     pub file_bytes: u64,
+    /// The longest that compiling one file may take.
+    pub compile_time: Duration,
     /// A version that is suspended this soon after its swap is rolled back; zero: never.
     pub probation: Duration,
 }
@@ -44,6 +48,9 @@ impl Plugins {
         let cache = "Where compiled code is kept; `false`: nowhere. \
                      Default: gatewright/compiled in $XDG_CACHE_HOME, else in ~/.cache.";
         let quiet = "How long a file must be unchanged before it is read.";
+        let compile = "The longest that compiling one file may take, and that a start waits for all of them. A compile cannot \
+                       be stopped: its file is rejected, and it goes on beside the next with the lowest priority, with at \
+                       most two others.";
         let probation = "A version that is suspended this soon after its swap is rolled back; `0s`: never. \
                          Accepted, and not carried out yet.";
         let cache = t.given("cache", cache, &OrFalse(FILE)).map(|path| path.map(|path| t.resolve(path)));
@@ -52,6 +59,7 @@ impl Plugins {
             cache: cache.unwrap_or_else(user_cache),
             quiet: t.or("quiet", quiet, Duration::from_millis(20), &Time(Duration::ZERO, Duration::from_secs(10))),
             file_bytes: t.or("file_bytes", "The largest file that is taken.", 32 << 20, &Size(1 << 10..=1 << 30)),
+            compile_time: t.or("compile_time", compile, Duration::from_mins(1), &COMPILE),
             probation: t.or("probation", probation, Duration::from_secs(30), &SPAN),
         }
     }

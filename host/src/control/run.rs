@@ -1,6 +1,6 @@
 //! The start and the end: threads, listeners and signals.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::keys::KeySets;
 use crate::limit::Tables;
 use crate::metrics::Metrics;
 use crate::plugin::folder::{self, Event, Folder};
-use crate::plugin::{Engine, Version};
+use crate::plugin::{Compiler, Engine, LoadFault, Source, Version};
 use crate::server::{self, Inbox, Terms};
 
 /// Editors write a file in several steps: it is read when it has been quiet for so long.
@@ -117,7 +117,11 @@ impl House {
         let Self { file, config, listeners, desk, stopped } = self;
         let metrics = Arc::new(Metrics::default());
         let engine = Engine::new(config.plugins.cache.clone(), Arc::clone(&metrics))?;
-        let (changes, inbox) = mpsc::unbounded_channel();
+        let (changes, mut inbox) = mpsc::unbounded_channel();
+        let to = changes.clone();
+        // Nobody listens any more where the gateway stops.
+        let loaded = move |loaded| drop(to.send(Change::Loaded(loaded)));
+        let compiler = Compiler::start(Arc::clone(&engine), config.plugins.compile_time, loaded)?;
         let mut folder = Folder::new(&config.plugins);
         let first = folder.scan_now();
         let (terms, terms_receiver) = watch::channel(Terms::new(&config.server));
@@ -135,10 +139,12 @@ impl House {
             held: Arc::default(),
             metrics: Arc::clone(&metrics),
             status: Arc::default(),
-            changes: changes.clone(),
             file: file.clone(),
             config: Arc::clone(&config),
             engine,
+            compiler,
+            crowded: BTreeSet::new(),
+            folder_watch: None,
         };
         let (mut inboxes, mut workers) = (Vec::new(), Vec::new());
         for index in 0..config.server.workers {
@@ -156,7 +162,7 @@ impl House {
                 metrics: Arc::clone(&metrics),
             })?);
         }
-        control.first(first).await;
+        control.first(first, &mut inbox).await;
         control.watch_keys();
         let stopping = Arc::new(AtomicBool::new(false));
         if let Some(desk) = desk {
@@ -166,7 +172,8 @@ impl House {
         }
         let acceptor = acceptor(listeners, inboxes, metrics, config.server.connections, stopped.clone())?;
         let to = changes.clone();
-        let _folder = folder::watch(folder, move |event| drop(to.send(Change::Folder(event))))?;
+        control.folder_watch = Some(folder::watch(folder, move |event| drop(to.send(Change::Folder(event))))?);
+        control.again();
         let _file = watch_file(&file, changes.clone());
         tokio::spawn(stop_on(stopped, stopping, changes));
         // Whoever started us waits for it.
@@ -241,29 +248,10 @@ fn watch_file(file: &Path, changes: mpsc::UnboundedSender<Change>) -> Option<not
 }
 
 impl Control {
-    /// Loads what the folder has at the start, all files at once, and makes the first plan. A plugin that fails is missing:
-    /// its APIs answer 503 until a better one is dropped in.
-    async fn first(&mut self, events: Vec<Event>) {
-        let mut loading = Vec::new();
-        for event in events {
-            let Event::Seen { name, bytes, digest, .. } = event else {
-                self.folder(event).await;
-                continue;
-            };
-            self.plugins.entry(Arc::clone(&name)).or_default().newest = Some(digest);
-            let engine = Arc::clone(&self.engine);
-            let load = move || (engine.load(Arc::clone(&name), &bytes, digest), name, digest);
-            loading.push(tokio::task::spawn_blocking(load));
-        }
-        let mut fits: BTreeMap<Arc<str>, Arc<Version>> = BTreeMap::new();
-        for load in loading {
-            let Ok((version, name, digest)) = load.await else { continue };
-            let version = version.map(Arc::new).map_err(|fault| fault.to_string());
-            match version.and_then(|version| check_pin(&self.config, &version).map(|()| version)) {
-                Ok(version) => drop(fits.insert(name, version)),
-                Err(fault) => self.reject(&name, Some(digest), &fault),
-            }
-        }
+    /// Loads what the folder has at the start and makes the first plan. A plugin that fails, or takes too long to compile, is
+    /// missing: its APIs answer 503 until it or a better one is there.
+    async fn first(&mut self, events: Vec<Event>, inbox: &mut mpsc::UnboundedReceiver<Change>) {
+        let mut fits = self.first_versions(events, inbox).await;
         let config = Arc::clone(&self.config);
         let prepared = loop {
             match self.ground(&self.keys).prepare(&config, |name| fits.get(name).cloned()) {
@@ -294,5 +282,46 @@ impl Control {
         }
         self.publish(config, prepared).await;
         self.tell();
+    }
+
+    /// The versions of the folder's files at the start, as far as they are there in time: the others are changes later.
+    async fn first_versions(
+        &mut self,
+        events: Vec<Event>,
+        inbox: &mut mpsc::UnboundedReceiver<Change>,
+    ) -> BTreeMap<Arc<str>, Arc<Version>> {
+        let until = Instant::now() + self.config.plugins.compile_time;
+        let mut loading = BTreeSet::new();
+        for event in events {
+            let Event::Seen { name, bytes, digest, noticed } = event else {
+                self.folder(event).await;
+                continue;
+            };
+            self.plugins.entry(Arc::clone(&name)).or_default().newest = Some(digest);
+            loading.insert(Arc::clone(&name));
+            self.compiler.load(Source { name, bytes, digest, noticed });
+        }
+        let mut fits = BTreeMap::new();
+        while !loading.is_empty() {
+            let Ok(change) = tokio::time::timeout_at(until.into(), inbox.recv()).await else {
+                tracing::warn!(files = loading.len(), "starting without plugins that are still being compiled");
+                break;
+            };
+            // Nothing else can change before the start is over.
+            let Some(Change::Loaded(loaded)) = change else { continue };
+            if self.plugins.get(&loaded.name).is_none_or(|plugin| plugin.newest != Some(loaded.digest)) {
+                continue;
+            }
+            loading.remove(&loaded.name);
+            if matches!(loaded.version, Err(LoadFault::Crowd)) {
+                self.crowded.insert(Arc::clone(&loaded.name));
+            }
+            let version = loaded.version.map_err(|fault| fault.to_string());
+            match version.and_then(|version| check_pin(&self.config, &version).map(|()| version)) {
+                Ok(version) => drop(fits.insert(loaded.name, version)),
+                Err(fault) => self.reject(&loaded.name, Some(loaded.digest), &fault),
+            }
+        }
+        fits
     }
 }

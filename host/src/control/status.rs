@@ -28,6 +28,9 @@ pub struct PluginStatus {
     /// Why the newest file does not serve.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
+    /// Whether a newer file is still being compiled.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub loading: bool,
     /// Whether the file is gone from the folder.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub removed: bool,

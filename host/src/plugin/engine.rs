@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::metrics::Metrics;
 use wasmtime::component::types::ComponentItem;
@@ -12,6 +13,7 @@ use wasmtime::{Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationCo
 use super::cache::Cache;
 use super::capabilities::State;
 use super::clock::{Clock, Ticking};
+use super::compile::Source;
 use super::v0_1::{self, Exports};
 use super::{Stage, wasi};
 
@@ -68,6 +70,18 @@ pub enum LoadFault {
     /// It does not fit together.
     #[error("does not link: {0}")]
     Link(String),
+    /// It would take too long to compile.
+    #[error("not compiled within {0:?} (`plugins.compile_time`); tried again when the file changes")]
+    Slow(Duration),
+    /// The compiler panicked.
+    #[error("the compiler fails on it")]
+    Compiler,
+    /// Too many files wait to be compiled. It is tried again by itself.
+    #[error("too many files wait to be compiled: tried again when some of them have been")]
+    Crowd,
+    /// The machine has no thread to compile it on.
+    #[error("no thread to compile it on: {0}")]
+    NoThread(String),
 }
 
 impl Engine {
@@ -97,12 +111,39 @@ impl Engine {
         &self.engine
     }
 
-    /// Compiles and checks one file. Takes seconds for large plugins: never call it on a worker.
+    /// Compiles and checks one file on this thread, unless its compiled code was kept. Takes seconds for large plugins.
     ///
     /// # Errors
     /// The file is no component, or exports no stage.
     pub fn load(&self, name: Arc<str>, bytes: &[u8], digest: [u8; 32]) -> Result<Version, LoadFault> {
-        let component = self.compile(bytes, digest)?;
+        let source = Source { name, bytes: bytes.into(), digest, noticed: std::time::Instant::now() };
+        self.cached(&source).unwrap_or_else(|| self.compile(&source).inspect(|version| self.keep(version)))
+    }
+
+    /// A version of compiled code that was kept; none: it must be compiled.
+    pub(super) fn cached(&self, source: &Source) -> Option<Result<Version, LoadFault>> {
+        let component = self.cache.as_ref()?.load(&self.engine, &source.digest)?;
+        Some(self.check(source, component))
+    }
+
+    /// Compiles and checks one file. Takes seconds for large plugins, and longer for hostile ones: never call it on a worker.
+    ///
+    /// # Errors
+    /// The file is no component, or exports no stage.
+    pub(super) fn compile(&self, source: &Source) -> Result<Version, LoadFault> {
+        let component = Component::from_binary(&self.engine, &source.bytes)
+            .map_err(|fault| LoadFault::NotComponent(first_line(&fault)))?;
+        self.check(source, component)
+    }
+
+    /// Keeps a version's compiled code for [`Engine::cached`].
+    pub(super) fn keep(&self, version: &Version) {
+        if let Some(cache) = &self.cache {
+            cache.store(&self.engine, &version.digest, &version.component);
+        }
+    }
+
+    fn check(&self, source: &Source, component: Component) -> Result<Version, LoadFault> {
         let kind = component.component_type();
         for (name, item) in kind.imports(&self.engine).filter(|(name, _)| !name.starts_with("wasi:")) {
             self.check_import(name, &item.ty)?;
@@ -123,7 +164,8 @@ impl Engine {
         if stages.is_empty() {
             return Err(LoadFault::NoStage);
         }
-        Ok(Version { name, digest, bytes: bytes.len(), component, imports, stages })
+        let (name, bytes) = (Arc::clone(&source.name), source.bytes.len());
+        Ok(Version { name, digest: source.digest, bytes, component, imports, stages })
     }
 
     /// An interface of the contract may come from a newer 0.1.x as long as it names no function that is not here.
@@ -139,18 +181,6 @@ impl Engine {
             Some((function, _)) => Err(LoadFault::UnknownImport(format!("{name}#{function}"))),
             None => Ok(()),
         }
-    }
-
-    fn compile(&self, bytes: &[u8], digest: [u8; 32]) -> Result<Component, LoadFault> {
-        if let Some(component) = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, &digest)) {
-            return Ok(component);
-        }
-        let component =
-            Component::from_binary(&self.engine, bytes).map_err(|fault| LoadFault::NotComponent(first_line(&fault)))?;
-        if let Some(cache) = &self.cache {
-            cache.store(&self.engine, &digest, &component);
-        }
-        Ok(component)
     }
 
     /// Links a version with what it is granted, for one stage.
@@ -237,7 +267,7 @@ fn settings() -> Config {
         .epoch_interruption(true)
         .max_wasm_stack(STACK_BYTES)
         .cranelift_opt_level(OptLevel::Speed)
-        .parallel_compilation(true)
+        .parallel_compilation(false)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(16))
         .memory_init_cow(true);
     config

@@ -103,6 +103,8 @@ enum Told {
     Nothing,
     Seen([u8; 32]),
     Refused(FileFault),
+    /// Something that is to be told again.
+    Forgotten,
 }
 
 /// When a scan happens, and what was noticed before it.
@@ -136,6 +138,13 @@ impl Folder {
                 Some(due) if due <= deadline => std::thread::sleep(due.saturating_duration_since(Instant::now())),
                 _ => return events,
             }
+        }
+    }
+
+    /// Tells of a plugin's file again, though it has not changed.
+    fn again(&mut self, name: &str) {
+        for file in self.files.values_mut().filter(|file| *file.name == *name) {
+            (file.progress, file.told) = (Progress::New, Told::Forgotten);
         }
     }
 

@@ -12,6 +12,7 @@ mod auth;
 mod bad_input;
 mod balancing;
 mod command;
+mod compiling;
 mod forwarding;
 mod guests;
 mod limits;

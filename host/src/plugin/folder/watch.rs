@@ -1,6 +1,6 @@
 //! The thread that looks after the folder: woken by the system's notices, by files that become due, and by the clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -21,6 +21,16 @@ const LEAST_GAP: Duration = Duration::from_millis(4);
 #[derive(Debug)]
 #[must_use = "watching ends when this is dropped"]
 pub struct Watch(Arc<Notices>);
+
+impl Watch {
+    /// Tells of a plugin's file again, though it has not changed.
+    pub fn again(&self, name: &Arc<str>) {
+        let mut state = self.0.lock();
+        state.again.insert(Arc::clone(name));
+        state.something = true;
+        self.0.bell.notify_all();
+    }
+}
 
 impl Drop for Watch {
     fn drop(&mut self) {
@@ -57,6 +67,8 @@ struct Noticed {
     something: bool,
     ended: bool,
     touched: BTreeMap<OsString, Instant>,
+    /// Plugins whose files are to be told again.
+    again: BTreeSet<Arc<str>>,
 }
 
 impl Notices {
@@ -77,9 +89,9 @@ impl Notices {
         self.bell.notify_all();
     }
 
-    /// Waits for a notice, but not before `earliest` and not after `latest`, and answers the files that were touched;
-    /// `None`: watching is over.
-    fn wait(&self, earliest: Instant, latest: Instant) -> Option<BTreeMap<OsString, Instant>> {
+    /// Waits for a notice, but not before `earliest` and not after `latest`, and answers what was noticed; `None`: watching
+    /// is over.
+    fn wait(&self, earliest: Instant, latest: Instant) -> Option<Noticed> {
         let mut state = self.lock();
         loop {
             if state.ended {
@@ -88,8 +100,7 @@ impl Notices {
             let wake = if state.something { earliest } else { latest };
             let left = wake.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                state.something = false;
-                return Some(std::mem::take(&mut state.touched));
+                return Some(std::mem::take(&mut *state));
             }
             state = self.bell.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -129,7 +140,10 @@ fn run(mut folder: Folder, mut watcher: Option<RecommendedWatcher>, notices: &No
         let latest = now + RESCAN;
         let due = folder.due().map_or(latest, |due| due.min(latest));
         match notices.wait(now + LEAST_GAP, due) {
-            Some(next) => touched = next,
+            Some(noticed) => {
+                noticed.again.iter().for_each(|name| folder.again(name));
+                touched = noticed.touched;
+            }
             None => return,
         }
     }
