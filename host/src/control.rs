@@ -14,10 +14,11 @@ use crate::keys::{self, KeySets};
 use crate::limit::{FailedAuth, Limits, Tables};
 use crate::metrics::Metrics;
 use crate::plugin::folder::{Event as FolderEvent, Watch as FolderWatch};
-use crate::plugin::{Compiler, Engine, Instance, LoadFault, Loaded, Source, Use, UseName, Version};
+use crate::plugin::{Compiler, Engine, Instance, Loaded, Use, UseName};
 use crate::server::Terms;
 
 mod plan;
+mod plugins;
 mod run;
 mod status;
 mod worker;
@@ -25,7 +26,8 @@ mod worker;
 pub use run::{Running, StartFault, start};
 pub use status::{PluginStatus, Status, UseStatus};
 
-use plan::{Ground, Plan, PlanFault, Prepared, uses};
+use plan::{Ground, Plan, PlanFault, Prepared, uses, versions};
+use plugins::{Plugin, check_pin};
 
 /// Something that may change what is live.
 enum Change {
@@ -45,30 +47,6 @@ struct Update {
     instances: HashMap<UseName, Instance>,
     /// Dropped when the worker has it.
     _taken: mpsc::Sender<()>,
-}
-
-/// One plugin of the folder.
-#[derive(Default)]
-struct Plugin {
-    /// The version that serves, or would if it were used.
-    live: Option<Arc<Version>>,
-    /// A version that does not fit the live configuration; tried again with the next one.
-    candidate: Option<Arc<Version>>,
-    /// The digest of the newest file: an older one that finishes compiling later is ignored.
-    newest: Option<[u8; 32]>,
-    fault: Option<String>,
-    removed: bool,
-    since: Option<u64>,
-    live_after_ms: Option<u64>,
-    versions: u64,
-}
-
-impl Plugin {
-    /// Whether the newest file is still being made a version.
-    fn is_loading(&self) -> bool {
-        let known = [&self.live, &self.candidate].into_iter().flatten().any(|known| Some(known.digest) == self.newest);
-        self.newest.is_some() && !known && self.fault.is_none()
-    }
 }
 
 /// The one writer of what is live.
@@ -113,119 +91,6 @@ impl Control {
             }
             self.tell();
         }
-    }
-
-    async fn folder(&mut self, event: FolderEvent) {
-        match event {
-            FolderEvent::Seen { name, bytes, digest, noticed } => {
-                let plugin = self.plugins.entry(Arc::clone(&name)).or_default();
-                plugin.newest = Some(digest);
-                plugin.removed = false;
-                plugin.fault = None;
-                let live = plugin.live.as_ref().filter(|live| live.digest == digest).cloned();
-                if let Some(live) = live {
-                    // Back to what serves: nothing to do but to forget what failed in between.
-                    plugin.candidate = None;
-                    tracing::info!(plugin = &*name, digest = live.hex(), "plugin file is the live one again");
-                    return;
-                }
-                self.compiler.load(Source { name, bytes, digest, noticed });
-            }
-            FolderEvent::Refused { name, reason } => self.reject(&name, None, &reason.to_string()),
-            FolderEvent::Removed { name } => {
-                let plugin = self.plugins.entry(Arc::clone(&name)).or_default();
-                plugin.removed = true;
-                plugin.newest = None;
-                plugin.candidate = None;
-                self.metrics.swap(&name, "removed");
-                match &plugin.live {
-                    Some(live) => tracing::warn!(
-                        plugin = &*name,
-                        digest = live.hex(),
-                        "plugin file removed; the last good version goes on serving"
-                    ),
-                    None => {
-                        self.plugins.remove(&name);
-                    }
-                }
-            }
-            FolderEvent::Lost(fault) => tracing::error!(reason = %fault, "plugin folder"),
-            FolderEvent::Found => tracing::info!("plugin folder can be listed again"),
-        }
-    }
-
-    /// Has files looked at again that found too many others waiting.
-    fn again(&mut self) {
-        if let Some(watch) = &self.folder_watch {
-            std::mem::take(&mut self.crowded).iter().for_each(|name| watch.again(name));
-        }
-    }
-
-    async fn loaded(&mut self, loaded: Loaded) {
-        let Loaded { name, digest, noticed, version } = loaded;
-        let plugin = self.plugins.entry(Arc::clone(&name)).or_default();
-        if plugin.newest != Some(digest) {
-            return;
-        }
-        let version = match version {
-            Ok(version) => version,
-            Err(fault) => {
-                if matches!(fault, LoadFault::Crowd) {
-                    self.crowded.insert(Arc::clone(&name));
-                }
-                return self.reject(&name, Some(digest), &fault.to_string());
-            }
-        };
-        plugin.candidate = Some(Arc::clone(&version));
-        if let Some(pending) = self.pending.clone()
-            && self.try_config(&pending).await.is_ok()
-        {
-            self.pending = None;
-            tracing::info!(file = %self.file.display(), "configuration applied: the plugin that it waited for is there");
-            self.metrics.reload("applied");
-            return;
-        }
-        match self.swap(&name, &version).await {
-            Ok(()) => self.went_live(&name, &version, noticed),
-            Err(fault) => self.reject(&name, Some(digest), &fault),
-        }
-    }
-
-    /// Tries a version under the live configuration.
-    async fn swap(&mut self, name: &Arc<str>, version: &Arc<Version>) -> Result<(), String> {
-        let config = Arc::clone(&self.config);
-        check_pin(&config, version)?;
-        let choose = |wanted: &str| {
-            if *wanted == **name { Some(Arc::clone(version)) } else { self.live(wanted) }
-        };
-        let prepared = self.ground(&self.keys).prepare(&config, choose).map_err(|fault| fault.fault.to_string())?;
-        self.publish(config, prepared).await;
-        Ok(())
-    }
-
-    fn went_live(&mut self, name: &Arc<str>, version: &Arc<Version>, noticed: Instant) {
-        let used = self.uses.values().any(|used| used.version.name == *name);
-        let Some(plugin) = self.plugins.get_mut(name) else { return };
-        let milliseconds = u64::try_from(noticed.elapsed().as_millis()).unwrap_or(u64::MAX);
-        *plugin = Plugin {
-            live: Some(Arc::clone(version)),
-            newest: Some(version.digest),
-            since: Some(status::unix_seconds()),
-            live_after_ms: Some(milliseconds),
-            versions: plugin.versions + 1,
-            ..Plugin::default()
-        };
-        self.metrics.swap(name, "live");
-        tracing::info!(plugin = &**name, digest = version.hex(), milliseconds, used, "plugin is live");
-    }
-
-    fn reject(&mut self, name: &Arc<str>, digest: Option<[u8; 32]>, reason: &str) {
-        let plugin = self.plugins.entry(Arc::clone(name)).or_default();
-        plugin.fault = Some(reason.to_owned());
-        let digest = digest.map(|digest| crate::plugin::hex(&digest));
-        let serving = plugin.live.as_ref().map(|live| live.hex());
-        self.metrics.swap(name, "rejected");
-        tracing::error!(plugin = &**name, digest, serving, reason, "plugin file rejected");
     }
 
     /// Reads the configuration's file again.
@@ -275,13 +140,15 @@ impl Control {
                 let version = if promoted.contains(name) { &plugin.candidate } else { &plugin.live };
                 version.clone().or_else(|| plugin.candidate.clone())
             };
-            let mut pins = uses(config).filter_map(|(_, used)| choose(&used.plugin));
-            let tried = match pins.try_for_each(|version| check_pin(config, &version).map_err(|fault| (version, fault)))
+            let versions = versions(config, choose);
+            let mut pins = versions.values();
+            let tried = match pins.try_for_each(|version| check_pin(config, version).map_err(|fault| (version, fault)))
             {
                 Err((version, fault)) => Err((Arc::clone(&version.name), fault)),
                 Ok(()) => self
                     .ground(&keys)
-                    .prepare(config, choose)
+                    .prepare(config, versions)
+                    .await
                     .map_err(|PlanFault { plugin, fault }| (plugin, fault.to_string())),
             };
             match tried {
@@ -315,12 +182,9 @@ impl Control {
             .ok();
     }
 
-    fn live(&self, name: &str) -> Option<Arc<Version>> {
-        self.plugins.get(name)?.live.clone()
-    }
-
-    fn ground<'a>(&'a self, keys: &'a KeySets) -> Ground<'a> {
-        Ground { engine: &self.engine, keys, workers: self.workers.len(), live: &self.uses }
+    fn ground(&self, keys: &Arc<KeySets>) -> Ground {
+        let (engine, keys) = (Arc::clone(&self.engine), Arc::clone(keys));
+        Ground { engine, keys, workers: self.workers.len(), live: self.uses.clone() }
     }
 
     /// Hands a plan to every worker, and waits until all have it: from then on no new request begins with the old one.
@@ -379,18 +243,5 @@ impl Control {
             plugins.entry(name).or_insert_with(|| PluginStatus { state: "waiting", ..PluginStatus::default() });
         }
         self.status.set(plugins, self.uses.values().cloned().collect());
-    }
-}
-
-/// A plugin's pinned digest.
-fn check_pin(config: &Config, version: &Version) -> Result<(), String> {
-    match config.plugin.get(&version.name).and_then(|plugin| plugin.sha256) {
-        Some(pin) if pin != version.digest => Err(format!(
-            "its SHA-256 is {}, and `plugin.{}.sha256` is {}",
-            version.hex(),
-            version.name,
-            crate::plugin::hex(&pin)
-        )),
-        _ => Ok(()),
     }
 }

@@ -36,32 +36,51 @@ pub(super) struct PlanFault {
 }
 
 /// What uses are prepared from.
-pub(super) struct Ground<'a> {
-    pub(super) engine: &'a Arc<Engine>,
-    pub(super) keys: &'a KeySets,
+pub(super) struct Ground {
+    pub(super) engine: Arc<Engine>,
+    pub(super) keys: Arc<KeySets>,
     pub(super) workers: usize,
     /// Uses that are live: one that would be the same is kept.
-    pub(super) live: &'a BTreeMap<UseName, Arc<Use>>,
+    pub(super) live: BTreeMap<UseName, Arc<Use>>,
 }
 
-impl Ground<'_> {
-    /// Prepares every use of a configuration whose plugin `choose` answers; the others are missing.
-    pub(super) fn prepare(
+/// The versions of the plugins that a configuration names, as far as `choose` has one.
+pub(super) fn versions(
+    config: &Config,
+    choose: impl Fn(&str) -> Option<Arc<Version>>,
+) -> BTreeMap<Arc<str>, Arc<Version>> {
+    uses(config).filter_map(|(_, used)| Some((Arc::clone(&used.plugin), choose(&used.plugin)?))).collect()
+}
+
+impl Ground {
+    /// Prepares every use of a configuration whose plugin is among these versions; the others are missing. On a thread beside
+    /// the caller's: `configure` may take its time, and whoever looks after endpoints and operators goes on meanwhile.
+    pub(super) async fn prepare(
+        self,
+        config: &Arc<Config>,
+        versions: BTreeMap<Arc<str>, Arc<Version>>,
+    ) -> Result<Prepared, PlanFault> {
+        let config = Arc::clone(config);
+        let prepared = tokio::task::spawn_blocking(move || self.prepare_here(&config, &versions)).await;
+        prepared.unwrap_or_else(|fault| std::panic::resume_unwind(fault.into_panic()))
+    }
+
+    fn prepare_here(
         &self,
         config: &Config,
-        choose: impl Fn(&str) -> Option<Arc<Version>>,
+        versions: &BTreeMap<Arc<str>, Arc<Version>>,
     ) -> Result<Prepared, PlanFault> {
         let mut prepared = Prepared::default();
         for (name, used) in uses(config) {
-            let Some(version) = choose(&used.plugin) else { continue };
+            let Some(version) = versions.get(&used.plugin) else { continue };
             let host = config.plugin.get(&used.plugin).cloned().unwrap_or_default();
             let keys: BTreeMap<_, _> =
                 host.keys.iter().filter_map(|key| Some((Arc::clone(key), Arc::clone(self.keys.get(key)?)))).collect();
-            if let Some(kept) = self.live.get(&name).filter(|live| live.is_same(&version, used, &host, &keys)) {
+            if let Some(kept) = self.live.get(&name).filter(|live| live.is_same(version, used, &host, &keys)) {
                 prepared.uses.insert(name, Arc::clone(kept));
                 continue;
             }
-            let made = Use::prepare(self.engine, &version, name.clone(), used, &host, Arc::new(keys), self.workers);
+            let made = Use::prepare(&self.engine, version, name.clone(), used, &host, Arc::new(keys), self.workers);
             let (made, instances) = made.map_err(|fault| PlanFault { plugin: Arc::clone(&used.plugin), fault })?;
             prepared.uses.insert(name.clone(), made);
             prepared.instances.insert(name, instances);

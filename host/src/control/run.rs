@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use notify::Watcher;
 use tokio::sync::{mpsc, watch};
 
-use super::plan::uses;
+use super::plan::{uses, versions};
+use super::plugins::{Plugin, check_pin};
 use super::worker::{self, Start};
-use super::{Change, Control, Plugin, check_pin, status};
+use super::{Change, Control, status};
 use crate::admin::{self, Desk};
 use crate::balance::Services;
 use crate::config::{Config, Fault};
@@ -254,7 +255,8 @@ impl Control {
         let mut fits = self.first_versions(events, inbox).await;
         let config = Arc::clone(&self.config);
         let prepared = loop {
-            match self.ground(&self.keys).prepare(&config, |name| fits.get(name).cloned()) {
+            let chosen = versions(&config, |name| fits.get(name).cloned());
+            match self.ground(&self.keys).prepare(&config, chosen).await {
                 Ok(prepared) => break prepared,
                 Err(fault) => {
                     let version = fits.remove(&fault.plugin);
