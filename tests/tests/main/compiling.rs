@@ -2,6 +2,8 @@
 
 use gatewright_tests::{Gateway, guest, setup, upstream};
 
+use crate::plugins::{saying, says};
+
 const TWO: &str = r#"
     [[api]]
     name = "one"
@@ -14,19 +16,6 @@ const TWO: &str = r#"
     services = ["orders"]
     routing = { plugin = "two" }
 "#;
-
-/// A routing plugin that answers every request with this text.
-fn says(text: &str) -> Vec<u8> {
-    guest(&saying(text))
-}
-
-fn saying(text: &str) -> String {
-    let length = text.len();
-    format!(
-        r#"(data (i32.const 4096) "{text}")
-        (func $route (result i32) (call $respond (i32.const 200) (i32.const 4096) (i32.const {length})))"#
-    )
-}
 
 /// A good plugin of 25 KB that says this text and takes its compiler seconds: loops in loops, and many values that live
 /// through all of them.

@@ -16,6 +16,7 @@ mod compiling;
 mod forwarding;
 mod guests;
 mod limits;
+mod pins;
 mod plugins;
 mod quickstart;
 mod reload;

@@ -8,7 +8,7 @@ use gatewright_tests::{
     Gateway, Setup, Upstream, component, component_of, guest, reference, setup, sha256, until, upstream,
 };
 
-const ROUTED: &str = r#"
+pub(crate) const ROUTED: &str = r#"
     [[api]]
     name = "shop"
     services = ["orders"]
@@ -17,21 +17,26 @@ const ROUTED: &str = r#"
 "#;
 
 /// A routing plugin that answers every request with this text.
-fn says(text: &str) -> Vec<u8> {
-    let length = text.len();
-    guest(&format!(
-        r#"(data (i32.const 4096) "{text}")
-        (func $route (result i32) (call $respond (i32.const 200) (i32.const 4096) (i32.const {length})))"#
-    ))
+pub(crate) fn says(text: &str) -> Vec<u8> {
+    guest(&saying(text))
 }
 
-fn routed(one: &[u8]) -> (Upstream, Gateway) {
+/// What it is made of.
+pub(crate) fn saying(text: &str) -> String {
+    let length = text.len();
+    format!(
+        r#"(data (i32.const 4096) "{text}")
+        (func $route (result i32) (call $respond (i32.const 200) (i32.const 4096) (i32.const {length})))"#
+    )
+}
+
+pub(crate) fn routed(one: &[u8]) -> (Upstream, Gateway) {
     let orders = upstream("orders");
     let gateway = setup(ROUTED).to(&orders).plugin("one", one).start();
     (orders, gateway)
 }
 
-fn swaps(outcome: &str) -> String {
+pub(crate) fn swaps(outcome: &str) -> String {
     format!("gatewright_plugin_swaps_total{{plugin=\"one\",outcome=\"{outcome}\"}}")
 }
 
@@ -181,21 +186,6 @@ async fn precompiled_code_and_strange_names_are_refused() {
 }
 
 #[tokio::test]
-async fn only_the_pinned_version_is_taken() {
-    let orders = upstream("orders");
-    let good = says("good");
-    let pinned = format!("[plugin.one]\nsha256 = \"{}\"\n{ROUTED}", sha256(&good));
-    let gateway = setup(&pinned).to(&orders).plugin("one", &says("other")).start();
-    gateway.get("/").await.is(503);
-    assert!(gateway.rejects("one").await.contains("SHA-256"));
-    gateway.swap_in("one", &good).await;
-    gateway.get("/").await.is(200).says("good");
-    gateway.drop_in("one", &says("evil"));
-    assert!(gateway.rejects("one").await.contains("SHA-256"));
-    gateway.get("/").await.is(200).says("good");
-}
-
-#[tokio::test]
 async fn fifty_swaps_under_load_cost_no_request_and_each_answer_is_of_one_version() {
     const SWAPS: usize = 50;
     let orders = upstream("orders");
@@ -256,7 +246,7 @@ const FAILING: &str = r#"
 "#;
 
 /// The host allows it little.
-fn failing(text: &str) -> Setup {
+pub(crate) fn failing(text: &str) -> Setup {
     setup(&format!("[plugin.one]\ncall_time = \"250ms\"\nmemory = \"4MiB\"\n{text}")).plugin("one", &guest(FAILING))
 }
 
