@@ -19,6 +19,7 @@ use crate::server::Terms;
 
 mod plan;
 mod plugins;
+mod probation;
 mod run;
 mod status;
 mod worker;
@@ -28,6 +29,7 @@ pub use status::{PluginStatus, Status, UseStatus};
 
 use plan::{Ground, Plan, PlanFault, Prepared, uses, versions};
 use plugins::{Plugin, check_pin};
+use probation::sleep_until;
 
 /// Something that may change what is live.
 enum Change {
@@ -35,6 +37,8 @@ enum Change {
     Folder(FolderEvent),
     /// A file was made a version, or is none.
     Loaded(Loaded),
+    /// A use of this version was suspended.
+    Suspended { used: UseName, digest: [u8; 32] },
     /// The configuration's file may be another.
     Config,
     /// The operator wants to stop.
@@ -79,13 +83,22 @@ struct Control {
 impl Control {
     /// Works until it is told to stop.
     async fn work(&mut self, mut changes: mpsc::UnboundedReceiver<Change>) {
-        while let Some(change) = changes.recv().await {
+        loop {
+            let change = tokio::select! {
+                change = changes.recv() => change,
+                () = sleep_until(self.probation_ends()) => {
+                    self.end_probations(Instant::now());
+                    continue;
+                }
+            };
+            let Some(change) = change else { return };
             match change {
                 Change::Folder(event) => self.folder(event).await,
                 Change::Loaded(loaded) => {
                     self.loaded(loaded).await;
                     self.again();
                 }
+                Change::Suspended { used, digest } => self.suspended(&used, digest, Instant::now()).await,
                 Change::Config => self.reload().await,
                 Change::Stop => return,
             }
@@ -220,6 +233,7 @@ impl Control {
             .iter()
             .map(|(name, plugin)| {
                 let state = match (&plugin.live, &plugin.fault, named.contains(name)) {
+                    (_, Some(_), _) if plugin.is_rolled_back() => "rolled-back",
                     (_, Some(_), _) => "failed",
                     (Some(_), None, true) => "live",
                     (None, None, true) => "waiting",

@@ -38,7 +38,7 @@ pub struct Plugins {
     pub file_bytes: u64,
     /// The longest that compiling one file may take.
     pub compile_time: Duration,
-    /// A version that is suspended this soon after its swap is rolled back; zero: never.
+    /// A version that is suspended this soon after its swap makes place for the one before it; zero: never.
     pub probation: Duration,
 }
 
@@ -51,8 +51,8 @@ impl Plugins {
         let compile = "The longest that compiling one file may take, and that a start waits for all of them. A compile cannot \
                        be stopped: its file is rejected, and it goes on beside the next with the lowest priority, with at \
                        most two others.";
-        let probation = "A version that is suspended this soon after its swap is rolled back; `0s`: never. \
-                         Accepted, and not carried out yet.";
+        let probation = "A version that is suspended this soon after its swap makes place for the one before it; \
+                         `0s`: never.";
         let cache = t.given("cache", cache, &OrFalse(FILE)).map(|path| path.map(|path| t.resolve(path)));
         Self {
             folder: t.resolve(folder),

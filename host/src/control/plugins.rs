@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::plan::versions;
+use super::probation::{Probation, RolledBack};
 use super::{Control, status};
 use crate::config::Config;
 use crate::plugin::folder::Event;
@@ -19,6 +20,10 @@ pub(super) struct Plugin {
     /// The digest of the newest file: an older one that finishes compiling later is ignored.
     pub(super) newest: Option<[u8; 32]>,
     pub(super) fault: Option<String>,
+    /// The version that served before, until the live one has stood its probation.
+    pub(super) probation: Option<Probation>,
+    /// A version that did not stand it: not tried again.
+    pub(super) rolled_back: Option<RolledBack>,
     pub(super) removed: bool,
     pub(super) since: Option<u64>,
     pub(super) live_after_ms: Option<u64>,
@@ -47,6 +52,10 @@ impl Control {
                     plugin.candidate = None;
                     tracing::info!(plugin = &*name, digest = live.hex(), "plugin file is the live one again");
                     return;
+                }
+                if let Some(known) = plugin.rolled_back.as_ref().filter(|known| known.digest == digest) {
+                    let reason = known.reason.clone();
+                    return self.reject(&name, Some(digest), &reason);
                 }
                 self.compiler.load(Source { name, bytes, digest, noticed });
             }
@@ -111,7 +120,7 @@ impl Control {
     }
 
     /// Tries a version under the live configuration.
-    async fn swap(&mut self, name: &Arc<str>, version: &Arc<Version>) -> Result<(), String> {
+    pub(super) async fn swap(&mut self, name: &Arc<str>, version: &Arc<Version>) -> Result<(), String> {
         let config = Arc::clone(&self.config);
         check_pin(&config, version)?;
         let choose = |wanted: &str| {
@@ -126,6 +135,7 @@ impl Control {
     pub(super) fn went_live(&mut self, name: &Arc<str>, version: &Arc<Version>, noticed: Instant) {
         let used = self.uses.values().any(|used| used.version.name == *name);
         let Some(plugin) = self.plugins.get_mut(name) else { return };
+        let before = plugin.live.take().filter(|before| before.digest != version.digest);
         let milliseconds = u64::try_from(noticed.elapsed().as_millis()).unwrap_or(u64::MAX);
         *plugin = Plugin {
             live: Some(Arc::clone(version)),
@@ -134,6 +144,7 @@ impl Control {
             since: Some(status::unix_seconds()),
             live_after_ms: Some(milliseconds),
             versions: plugin.versions + 1,
+            probation: before.and_then(|before| Probation::new(before, self.config.plugins.probation)),
             ..Plugin::default()
         };
         self.metrics.swap(name, "live");

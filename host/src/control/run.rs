@@ -123,6 +123,11 @@ impl House {
         // Nobody listens any more where the gateway stops.
         let loaded = move |loaded| drop(to.send(Change::Loaded(loaded)));
         let compiler = Compiler::start(Arc::clone(&engine), config.plugins.compile_time, loaded)?;
+        let to = changes.clone();
+        engine.on_suspension(move |used| {
+            let (used, digest) = (used.name.clone(), used.version.digest);
+            let _ = to.send(Change::Suspended { used, digest });
+        });
         let mut folder = Folder::new(&config.plugins);
         let first = folder.scan_now();
         let (terms, terms_receiver) = watch::channel(Terms::new(&config.server));

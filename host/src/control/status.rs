@@ -12,7 +12,8 @@ use crate::plugin::Use;
 /// One plugin, as `/plugins` shows it.
 #[derive(Clone, Serialize, Default)]
 pub struct PluginStatus {
-    /// `live`, `failed` (a newer file was rejected), `waiting` (named, and not there) or `unused`.
+    /// `live`, `failed` (a newer file was rejected), `rolled-back` (a newer one was suspended within its probation), `waiting`
+    /// (named, and not there) or `unused`.
     pub state: &'static str,
     /// The digest of the version that serves.
     #[serde(skip_serializing_if = "Option::is_none")]

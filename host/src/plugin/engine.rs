@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::metrics::Metrics;
@@ -15,7 +15,7 @@ use super::capabilities::State;
 use super::clock::{Clock, Ticking};
 use super::compile::Source;
 use super::v0_1::{self, Exports};
-use super::{Stage, wasi};
+use super::{Stage, Use, wasi};
 
 /// A plugin that recurses deeper than this traps; workers have room for it.
 const STACK_BYTES: usize = 512 * 1024;
@@ -37,7 +37,11 @@ pub struct Engine {
     cache: Option<Cache>,
     /// Where failures of calls are counted.
     pub(super) metrics: Arc<Metrics>,
+    on_suspension: OnceLock<OnSuspension>,
 }
+
+/// Hears of the uses that are suspended, on the thread that suspends them.
+type OnSuspension = Box<dyn Fn(&Use) + Send + Sync>;
 
 /// A file that is no plugin.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +103,7 @@ impl Engine {
             }
         });
         let clock = Clock::start(&engine)?;
-        Ok(Arc::new(Self { engine, clock, cache, metrics }))
+        Ok(Arc::new(Self { engine, clock, cache, metrics, on_suspension: OnceLock::new() }))
     }
 
     /// The clock ticks for as long as the answer lives: every instance holds one.
@@ -109,6 +113,18 @@ impl Engine {
 
     pub(super) fn raw(&self) -> &wasmtime::Engine {
         &self.engine
+    }
+
+    /// Tells of every use that is suspended from now on; only the first caller is told.
+    pub fn on_suspension(&self, tell: impl Fn(&Use) + Send + Sync + 'static) {
+        let _ = self.on_suspension.set(Box::new(tell));
+    }
+
+    /// A use is suspended.
+    pub(super) fn suspended(&self, used: &Use) {
+        if let Some(tell) = self.on_suspension.get() {
+            tell(used);
+        }
     }
 
     /// Compiles and checks one file on this thread, unless its compiled code was kept. Takes seconds for large plugins.

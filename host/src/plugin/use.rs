@@ -220,6 +220,7 @@ impl Use {
         if let Some(time) = self.suspension.failed(now) {
             self.counts.suspensions.fetch_add(1, Relaxed);
             tracing::error!(plugin, version, r#use = %self.name, seconds = time.as_secs(), "plugin suspended");
+            self.engine.suspended(self);
         }
     }
 }
