@@ -16,6 +16,7 @@ use self::states::States;
 use crate::balance::Services;
 use crate::control::Status;
 use crate::metrics::Metrics;
+use crate::plugin::Engine;
 
 mod states;
 
@@ -25,12 +26,16 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// What `/metrics` is written in.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// What is there to be emptied only.
+const REMEMBERED: &str = "/remembered";
+
 /// What the admin listener shows.
 #[derive(Clone)]
 pub struct Desk {
     registry: Arc<Registry>,
     status: Arc<Status>,
     services: Arc<Services>,
+    engine: Arc<Engine>,
     stopping: Arc<AtomicBool>,
 }
 
@@ -59,17 +64,29 @@ pub async fn serve(listener: TcpListener, desk: Desk) {
 
 impl Desk {
     /// Shows what is counted, what the control thread last said of plugins, the services and their endpoints, and whether
-    /// the gateway is about to end.
+    /// the gateway is about to end; has the engine's plugins' verdicts forgotten.
     #[must_use]
-    pub fn new(metrics: &Metrics, status: Arc<Status>, services: Arc<Services>, stopping: Arc<AtomicBool>) -> Self {
+    pub fn new(
+        metrics: &Metrics,
+        status: Arc<Status>,
+        services: Arc<Services>,
+        engine: Arc<Engine>,
+        stopping: Arc<AtomicBool>,
+    ) -> Self {
         let mut registry = metrics.registry();
         registry.register_collector(Box::new(States { status: Arc::clone(&status), services: Arc::clone(&services) }));
-        Self { registry: Arc::new(registry), status, services, stopping }
+        Self { registry: Arc::new(registry), status, services, engine, stopping }
     }
 
     fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+        // Not POST, which a page in an operator's browser could send here unasked.
+        if *method == Method::DELETE && path == REMEMBERED {
+            self.engine.forget();
+            tracing::info!("remembered verdicts are forgotten");
+            return text(StatusCode::OK, "forgotten\n");
+        }
         if !matches!(*method, Method::GET | Method::HEAD) {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD, and DELETE of /remembered\n");
         }
         match path {
             "/livez" => text(StatusCode::OK, "ok\n"),
@@ -82,7 +99,7 @@ impl Desk {
             }
             "/plugins" => json(&self.status.plugins(Instant::now())),
             "/services" => json(&self.services.snapshot(Instant::now())),
-            _ => text(StatusCode::NOT_FOUND, "/livez /readyz /metrics /plugins /services\n"),
+            _ => text(StatusCode::NOT_FOUND, "/livez /readyz /metrics /plugins /services, and DELETE of /remembered\n"),
         }
     }
 

@@ -248,6 +248,7 @@ impl Control {
                     fault: plugin.fault.clone(),
                     loading: plugin.is_loading(),
                     removed: plugin.removed,
+                    remembered: 0,
                     uses: Vec::new(),
                 };
                 (Arc::clone(name), status)

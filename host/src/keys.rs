@@ -140,6 +140,11 @@ impl KeySet {
         self.current.load_full()
     }
 
+    /// The generation of the keys of now.
+    pub fn generation(&self) -> u64 {
+        self.current.load().generation
+    }
+
     /// How it is doing.
     pub fn state(&self) -> State {
         let fault = self.last_read.lock().unwrap_or_else(PoisonError::into_inner).fault().map(ToString::to_string);

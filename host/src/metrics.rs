@@ -167,6 +167,68 @@ impl Series {
     }
 }
 
+/// What became of a request's question to a plugin that promised that its verdicts may be remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Recalled {
+    /// The verdict was remembered: no call.
+    Hit,
+    /// It was not: a call.
+    Miss,
+    /// A verdict that was still good had to make room.
+    Evicted,
+    /// Not remembered, for the plugin saw a body.
+    WithheldBody,
+    /// Not remembered, for it read the clock.
+    WithheldClock,
+    /// Not remembered, for it drew randomness.
+    WithheldRandom,
+    /// Not remembered, for there were no keys to verify with.
+    WithheldKeys,
+}
+
+impl Recalled {
+    const ALL: [Self; 7] = [
+        Self::Hit,
+        Self::Miss,
+        Self::Evicted,
+        Self::WithheldBody,
+        Self::WithheldClock,
+        Self::WithheldRandom,
+        Self::WithheldKeys,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Evicted => "evicted",
+            Self::WithheldBody => "withheld-body",
+            Self::WithheldClock => "withheld-clock",
+            Self::WithheldRandom => "withheld-random",
+            Self::WithheldKeys => "withheld-keys",
+        }
+    }
+}
+
+/// What one worker counts of one plugin's remembered verdicts.
+#[derive(Debug, Default)]
+pub struct Recalls([Cell; Recalled::ALL.len()]);
+
+impl Recalls {
+    /// Counts one.
+    pub fn count(&self, what: Recalled) {
+        self.add(what, 1);
+    }
+
+    /// Counts several.
+    pub fn add(&self, what: Recalled, count: u64) {
+        if let Some(cell) = self.0.get(what as usize) {
+            cell.add(count);
+        }
+    }
+}
+
 /// What became of a plugin file.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct SwapLabels {
@@ -203,6 +265,18 @@ impl Metrics {
     #[must_use]
     pub fn series(&self, api: &Arc<str>, worker: usize) -> Arc<Series> {
         self.workers.series(api, worker)
+    }
+
+    /// The cells of one plugin on one worker; the same for as long as the process lives.
+    #[must_use]
+    pub fn recalls(&self, plugin: &Arc<str>, worker: usize) -> Arc<Recalls> {
+        self.workers.recalls(plugin, worker)
+    }
+
+    /// How many verdicts of a plugin were answered from memory.
+    #[must_use]
+    pub fn remembered(&self, plugin: &str) -> u64 {
+        self.workers.recalled(plugin, Recalled::Hit)
     }
 
     /// Counts what became of a plugin file: `live`, `rejected`, `removed`, `rolled-back`.

@@ -97,6 +97,11 @@ impl Gateway {
         Call::to(self.admin, "GET", target)
     }
 
+    /// Has all remembered verdicts forgotten.
+    pub async fn forget(&self) {
+        Call::to(self.admin, "DELETE", "/remembered").await.is(200);
+    }
+
     /// A file beside the configuration.
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {

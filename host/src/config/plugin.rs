@@ -128,8 +128,7 @@ impl Plugin {
         let isolation = "`reused`: an instance per worker is kept; `fresh`: a new one for every request.";
         let placement = "`inline`: on the worker; `offload`: on a few threads, for plugins that are slow by nature. \
                          Accepted, and not carried out yet.";
-        let remember = "The longest a verdict is remembered, whatever the plugin says; `0s`: never. \
-                        Accepted, and not carried out yet.";
+        let remember = "The longest a verdict is remembered, whatever the plugin says; `0s`: never.";
         let configure = Time(Duration::from_millis(1), Duration::from_mins(5));
         Self {
             keys: t.or("keys", "Key sets that it may name.", vec![], &keys).into_iter().collect(),

@@ -137,7 +137,8 @@ impl Site {
             .iter()
             .map(|(name, shared)| {
                 let kept = self.locals.get(name).filter(|local| Arc::ptr_eq(&local.shared, shared)).cloned();
-                let local = kept.unwrap_or_else(|| Rc::new(Local::new(Arc::clone(shared), instances.remove(name))));
+                let local =
+                    kept.unwrap_or_else(|| Rc::new(Local::new(Arc::clone(shared), instances.remove(name), self.index)));
                 (name.clone(), local)
             })
             .collect();

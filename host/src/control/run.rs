@@ -173,7 +173,7 @@ impl House {
         let stopping = Arc::new(AtomicBool::new(false));
         if let Some(desk) = desk {
             let (status, services) = (Arc::clone(&control.status), Arc::clone(&control.services));
-            let desk_of = Desk::new(&metrics, status, services, Arc::clone(&stopping));
+            let desk_of = Desk::new(&metrics, status, services, Arc::clone(&control.engine), Arc::clone(&stopping));
             tokio::spawn(admin::serve(tokio::net::TcpListener::from_std(desk)?, desk_of));
         }
         let acceptor = acceptor(listeners, inboxes, metrics, config.server.connections, stopped.clone())?;

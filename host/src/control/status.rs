@@ -35,6 +35,8 @@ pub struct PluginStatus {
     /// Whether the file is gone from the folder.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub removed: bool,
+    /// Verdicts that needed no call, since the start.
+    pub remembered: u64,
     /// Its uses.
     pub uses: Vec<UseStatus>,
 }
@@ -86,6 +88,7 @@ impl Status {
         let (mut plugins, uses) = self.plugins.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for used in uses {
             if let Some(plugin) = plugins.get_mut(&used.version.name) {
+                plugin.remembered = used.remembered();
                 plugin.uses.push(UseStatus::of(&used, now));
             }
         }

@@ -1,6 +1,6 @@
 //! The cells of all workers, and their sums at a scrape.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,39 +10,66 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::registry::Unit;
 
-use super::{BUCKETS, CLASSES, FIRST_BUCKET_BITS, Outcome, Series, Span};
+use super::{BUCKETS, CLASSES, Cell, FIRST_BUCKET_BITS, Outcome, Recalled, Recalls, Series, Span};
 
-/// An API's name and a worker's number.
-type Place = (Arc<str>, usize);
+/// Cells by the name of an API or a plugin and the number of the worker that writes them.
+type Cells<T> = BTreeMap<(Arc<str>, usize), Arc<T>>;
 
-/// Every series, by the API and the worker that writes it.
+/// Everything that workers count.
 #[derive(Debug, Default)]
-pub(super) struct Workers(Mutex<BTreeMap<Place, Arc<Series>>>);
+pub(super) struct Workers {
+    series: Mutex<Cells<Series>>,
+    recalls: Mutex<Cells<Recalls>>,
+}
 
 impl Workers {
     pub(super) fn series(&self, api: &Arc<str>, worker: usize) -> Arc<Series> {
-        Arc::clone(self.lock().entry((Arc::clone(api), worker)).or_default())
+        Arc::clone(lock(&self.series).entry((Arc::clone(api), worker)).or_default())
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Place, Arc<Series>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn recalls(&self, plugin: &Arc<str>, worker: usize) -> Arc<Recalls> {
+        Arc::clone(lock(&self.recalls).entry((Arc::clone(plugin), worker)).or_default())
+    }
+
+    pub(super) fn recalled(&self, plugin: &str, what: Recalled) -> u64 {
+        let cells = lock(&self.recalls);
+        let of_plugin = cells.iter().filter(|((name, _), _)| **name == *plugin);
+        of_plugin.filter_map(|(_, cells)| cells.0.get(what as usize)).map(Cell::get).sum()
     }
 
     fn sums(&self) -> BTreeMap<Arc<str>, Sums> {
         let mut sums: BTreeMap<Arc<str>, Sums> = BTreeMap::new();
-        for ((api, _), series) in &*self.lock() {
+        for ((api, _), series) in &*lock(&self.series) {
             sums.entry(Arc::clone(api)).or_default().add(series);
         }
         sums
     }
 }
 
+fn lock<T>(cells: &Mutex<Cells<T>>) -> MutexGuard<'_, Cells<T>> {
+    cells.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Collector for Workers {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let sums = self.sums();
         requests(&mut encoder, &sums)?;
-        durations(&mut encoder, &sums)
+        durations(&mut encoder, &sums)?;
+        recalls(&mut encoder, self)
     }
+}
+
+fn recalls(encoder: &mut DescriptorEncoder, workers: &Workers) -> fmt::Result {
+    let help = "Questions to plugins whose verdicts may be remembered, by what became of them.";
+    let mut family = encoder.encode_descriptor("remembered_verdicts", help, None, MetricType::Counter)?;
+    let plugins: BTreeSet<Arc<str>> = lock(&workers.recalls).keys().map(|(plugin, _)| Arc::clone(plugin)).collect();
+    for plugin in &plugins {
+        for what in Recalled::ALL {
+            let labels = [("plugin", &**plugin), ("event", what.name())];
+            ConstCounter::new(workers.recalled(plugin, what)).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
 }
 
 fn requests(encoder: &mut DescriptorEncoder, sums: &BTreeMap<Arc<str>, Sums>) -> fmt::Result {

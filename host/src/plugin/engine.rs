@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub struct Engine {
     /// Where failures of calls are counted.
     pub(super) metrics: Arc<Metrics>,
     on_suspension: OnceLock<OnSuspension>,
+    /// How often all remembered verdicts were to be forgotten.
+    forgotten: AtomicU64,
 }
 
 /// Hears of the uses that are suspended, on the thread that suspends them.
@@ -103,12 +106,23 @@ impl Engine {
             }
         });
         let clock = Clock::start(&engine)?;
-        Ok(Arc::new(Self { engine, clock, cache, metrics, on_suspension: OnceLock::new() }))
+        let (on_suspension, forgotten) = (OnceLock::new(), AtomicU64::new(0));
+        Ok(Arc::new(Self { engine, clock, cache, metrics, on_suspension, forgotten }))
     }
 
     /// The clock ticks for as long as the answer lives: every instance holds one.
     pub(super) fn ticking(&self) -> Ticking {
         self.clock.tick()
+    }
+
+    /// Has all remembered verdicts forgotten.
+    pub fn forget(&self) {
+        self.forgotten.fetch_add(1, Relaxed);
+    }
+
+    /// How often that was asked for.
+    pub(super) fn forgotten(&self) -> u64 {
+        self.forgotten.load(Relaxed)
     }
 
     pub(super) fn raw(&self) -> &wasmtime::Engine {

@@ -49,6 +49,12 @@ impl View<'_> {
         declaration.inputs.iter().map(|input| self.text(input)).collect()
     }
 
+    /// The body, where the plugin sees it: it may be held for another one.
+    pub(super) fn body_for(&self, declaration: &Declaration) -> Option<&Bytes> {
+        let body = self.body?;
+        declaration.body.as_ref()?.takes(&self.head.headers).then_some(body)
+    }
+
     fn text(&self, input: &Input) -> Result<Text<'_>, Unclear> {
         let head = self.head;
         Ok(match input {

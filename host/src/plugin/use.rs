@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -12,13 +11,14 @@ use http::HeaderValue;
 use smallvec::SmallVec;
 use wasmtime::{Store, Trap, WasmBacktrace};
 
-use super::capabilities::{GrantedKeys, State};
+use super::capabilities::{GrantedKeys, State, Trace};
 use super::clock::{TICK, Ticking};
 use super::engine::{Engine, Linked, LoadFault, Version};
-use super::inputs::{Unclear, View};
+use super::inputs::{Texts, Unclear, View};
+use super::recall::{Found, Recall};
 use super::suspension::Suspension;
 use super::v0_1::{Functions, Outcome, Request};
-use super::verdict::{Decision, Identified, Rejection};
+use super::verdict::{Answered, Decision, Identified, Verdict};
 use super::{Declaration, Failure, Stage};
 use crate::config;
 
@@ -206,6 +206,18 @@ impl Use {
             && same_keys
     }
 
+    /// What its verdicts depend on beside its own settings and the request: grows when any of the keys that it was granted
+    /// change, and when everything is to be forgotten.
+    fn generation(&self) -> u64 {
+        self.keys.values().fold(self.engine.forgotten(), |sum, set| sum.wrapping_add(set.generation()))
+    }
+
+    /// How many verdicts of its plugin needed no call, since the start.
+    #[must_use]
+    pub fn remembered(&self) -> u64 {
+        self.engine.metrics.remembered(&self.version.name)
+    }
+
     /// Whether it is suspended at this moment.
     #[must_use]
     pub fn is_suspended(&self, now: Instant) -> bool {
@@ -264,27 +276,26 @@ pub struct Instance {
 }
 
 impl Instance {
-    fn call(&mut self, r#use: &Use, view: &View<'_>) -> Result<Result<Outcome, Failure>, Unclear> {
+    /// Asks the plugin; tells what the call did beside its answer.
+    fn call(&mut self, r#use: &Use, view: &View<'_>, texts: &Texts<'_>) -> (Result<Outcome, Failure>, Trace) {
         let declaration = &r#use.declaration;
-        let texts = view.texts(declaration)?;
         let values: SmallVec<[Option<&str>; 8]> = texts.iter().map(Option::as_deref).collect();
         let fields: Vec<(&str, &[u8])> = match declaration.all_headers {
             true => view.head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect(),
             false => Vec::new(),
         };
-        // A body may be held for another plugin.
-        let sees_body = declaration.body.as_ref().is_some_and(|body| body.takes(&view.head.headers));
         let request = Request {
             values: &values,
-            body: view.body.filter(|_| sees_body).map(|body| &body[..]),
+            body: view.body_for(declaration).map(|body| &body[..]),
             all_headers: declaration.all_headers.then_some(&fields[..]),
         };
         let state = self.store.data_mut();
-        state.trace = super::capabilities::Trace::default();
+        state.trace = Trace::default();
         state.memory.denied = false;
         self.store.set_epoch_deadline(ticks(r#use.host.call_time));
         let answer = self.functions.call(&mut self.store, request);
-        Ok(answer.unwrap_or_else(|fault| Err(classify_call(&fault, self.store.data()))))
+        let answer = answer.unwrap_or_else(|fault| Err(classify_call(&fault, self.store.data())));
+        (answer, self.store.data().trace)
     }
 
     /// Bytes of linear memory.
@@ -299,10 +310,9 @@ pub struct Local {
     /// What all workers share.
     pub shared: Arc<Use>,
     instance: RefCell<Option<Instance>>,
+    /// Where the plugin promised that its verdicts may be remembered, and the operator lets them be.
+    recall: Option<RefCell<Recall>>,
 }
-
-/// A verdict, shared with what remembers it.
-pub type Verdict<T> = Rc<Result<T, Rejection>>;
 
 /// A call that ended without a verdict.
 #[derive(Debug)]
@@ -314,10 +324,14 @@ pub enum NoVerdict {
 }
 
 impl Local {
-    /// A use with the instance that was prepared for this worker.
+    /// A use on a worker, with the instance that was prepared for it.
     #[must_use]
-    pub fn new(shared: Arc<Use>, instance: Option<Instance>) -> Self {
-        Self { shared, instance: RefCell::new(instance) }
+    pub fn new(shared: Arc<Use>, instance: Option<Instance>, worker: usize) -> Self {
+        let promised = shared.declaration.remember_ms.map(|most| Duration::from_millis(most.into()));
+        let most = promised.map_or(Duration::ZERO, |promised| promised.min(shared.host.remember));
+        let recalls = || shared.engine.metrics.recalls(&shared.version.name, worker);
+        let recall = (!most.is_zero()).then(|| RefCell::new(Recall::new(most, recalls())));
+        Self { shared, instance: RefCell::new(instance), recall }
     }
 
     /// Who is calling? Only for uses of the auth stage.
@@ -325,9 +339,9 @@ impl Local {
     /// # Errors
     /// There is no verdict.
     pub fn identify(&self, view: &View<'_>, now: Instant) -> Result<Verdict<Identified>, NoVerdict> {
-        match self.call(view, now)? {
-            Outcome::Identified(verdict) => Ok(Rc::new(verdict)),
-            Outcome::Checked(_) | Outcome::Routed(_) => Err(Self::wrong_stage()),
+        match self.ask(view, now)? {
+            Answered::Identified(verdict) => Ok(verdict),
+            Answered::Checked(_) | Answered::Routed(_) => Err(Self::wrong_stage()),
         }
     }
 
@@ -336,9 +350,9 @@ impl Local {
     /// # Errors
     /// There is no verdict.
     pub fn check(&self, view: &View<'_>, now: Instant) -> Result<Verdict<()>, NoVerdict> {
-        match self.call(view, now)? {
-            Outcome::Checked(verdict) => Ok(Rc::new(verdict)),
-            Outcome::Identified(_) | Outcome::Routed(_) => Err(Self::wrong_stage()),
+        match self.ask(view, now)? {
+            Answered::Checked(verdict) => Ok(verdict),
+            Answered::Identified(_) | Answered::Routed(_) => Err(Self::wrong_stage()),
         }
     }
 
@@ -347,9 +361,9 @@ impl Local {
     /// # Errors
     /// There is no verdict.
     pub fn route(&self, view: &View<'_>, now: Instant) -> Result<Verdict<Decision>, NoVerdict> {
-        match self.call(view, now)? {
-            Outcome::Routed(verdict) => Ok(Rc::new(verdict)),
-            Outcome::Identified(_) | Outcome::Checked(_) => Err(Self::wrong_stage()),
+        match self.ask(view, now)? {
+            Answered::Routed(verdict) => Ok(verdict),
+            Answered::Identified(_) | Answered::Checked(_) => Err(Self::wrong_stage()),
         }
     }
 
@@ -357,6 +371,9 @@ impl Local {
     #[must_use]
     pub fn blame(&self, failure: Failure, now: Instant) -> Failure {
         self.instance.take();
+        if let Some(recall) = &self.recall {
+            recall.borrow_mut().forget();
+        }
         self.shared.failed(&failure, now);
         failure
     }
@@ -365,35 +382,48 @@ impl Local {
         NoVerdict::Failed(Failure::answer("used for another stage"))
     }
 
-    fn call(&self, view: &View<'_>, now: Instant) -> Result<Outcome, NoVerdict> {
+    /// The verdict that is remembered, or else the plugin's.
+    fn ask(&self, view: &View<'_>, now: Instant) -> Result<Answered, NoVerdict> {
         let shared = &*self.shared;
         if shared.suspension.holds(now) {
             return Err(NoVerdict::Failed(Failure::Suspended));
         }
+        let texts = view.texts(&shared.declaration).map_err(NoVerdict::Unclear)?;
+        let Some(recall) = &self.recall else { return self.call(view, &texts, now).map(|(answer, _)| answer) };
+        let question = match view.body_for(&shared.declaration) {
+            Some(_) => {
+                recall.borrow().saw_body();
+                None
+            }
+            None => {
+                let all_headers = shared.declaration.all_headers;
+                match recall.borrow_mut().find(shared.generation(), (view, &texts), all_headers, now) {
+                    Found::Verdict(answer) => return Ok(answer),
+                    Found::Nothing(question) => Some(question),
+                }
+            }
+        };
+        let (answer, trace) = self.call(view, &texts, now)?;
+        if let Some(question) = question {
+            recall.borrow_mut().keep(question, &answer, &trace, shared.generation(), now);
+        }
+        Ok(answer)
+    }
+
+    fn call(&self, view: &View<'_>, texts: &Texts<'_>, now: Instant) -> Result<(Answered, Trace), NoVerdict> {
+        let shared = &*self.shared;
         shared.counts.calls.fetch_add(1, Relaxed);
         let kept = self.instance.borrow_mut().take();
-        let started = match kept {
-            Some(instance) => Ok(instance),
-            None => shared.restart(),
-        };
-        let outcome = started.map_or_else(
-            |failure| Ok(Err(failure)),
-            |mut instance| {
-                let outcome = instance.call(shared, view);
-                let sound = !matches!(outcome, Ok(Err(_)));
-                if sound && shared.host.isolation == config::Isolation::Reused {
-                    *self.instance.borrow_mut() = Some(instance);
-                }
-                outcome
-            },
-        );
-        match outcome {
-            Ok(Ok(outcome)) => Ok(outcome),
-            Ok(Err(failure)) => {
-                shared.failed(&failure, now);
-                Err(NoVerdict::Failed(failure))
+        let answer = kept.map_or_else(|| shared.restart(), Ok).and_then(|mut instance| {
+            let (answer, trace) = instance.call(shared, view, texts);
+            if answer.is_ok() && shared.host.isolation == config::Isolation::Reused {
+                *self.instance.borrow_mut() = Some(instance);
             }
-            Err(unclear) => Err(NoVerdict::Unclear(unclear)),
-        }
+            answer.map(|outcome| (outcome.into(), trace))
+        });
+        answer.map_err(|failure| {
+            shared.failed(&failure, now);
+            NoVerdict::Failed(failure)
+        })
     }
 }

@@ -1,12 +1,15 @@
 //! `gatewright:policy@0.1`: what is generated from the WIT, and its translation into the host's own types.
 
+use std::rc::Rc;
+
 use http::{HeaderName, HeaderValue};
 use wasmtime::component::{HasSelf, Instance as Guest, InstancePre, Linker};
 use wasmtime::{AsContextMut, Result};
 
 use super::capabilities::State;
 use super::verdict::{
-    Answer, Caller, Decision, Edits, Grant, Identified, Rejection, Share, Target, Violation, header_value, status,
+    Answer, Answered, Caller, Decision, Edits, Grant, Identified, Rejection, Share, Target, Violation, header_value,
+    status,
 };
 use super::{Failure, Stage};
 
@@ -170,6 +173,16 @@ pub(super) enum Outcome {
     Identified(Result<Identified, Rejection>),
     Checked(Result<(), Rejection>),
     Routed(Result<Decision, Rejection>),
+}
+
+impl From<Outcome> for Answered {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Identified(verdict) => Self::Identified(Rc::new(verdict)),
+            Outcome::Checked(verdict) => Self::Checked(Rc::new(verdict)),
+            Outcome::Routed(verdict) => Self::Routed(Rc::new(verdict)),
+        }
+    }
 }
 
 type IdentifyAnswer = std::result::Result<Option<auth::Grant>, auth::Refusal>;

@@ -1,5 +1,6 @@
 //! What plugins answer, in the host's own words and already checked: every contract version is translated into these.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,62 @@ use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::{Failure, Input};
+
+/// A verdict, shared with what remembers it.
+pub type Verdict<T> = Rc<Result<T, Rejection>>;
+
+/// One verdict, by stage.
+#[derive(Clone, Debug)]
+pub(super) enum Answered {
+    Identified(Verdict<Identified>),
+    Checked(Verdict<()>),
+    Routed(Verdict<Decision>),
+}
+
+impl Answered {
+    /// Whether the request goes no further.
+    pub(super) fn is_refusal(&self) -> bool {
+        self.rejection().is_some()
+    }
+
+    fn rejection(&self) -> Option<&Rejection> {
+        match self {
+            Self::Identified(verdict) => verdict.as_ref().as_ref().err(),
+            Self::Checked(verdict) => verdict.as_ref().as_ref().err(),
+            Self::Routed(verdict) => verdict.as_ref().as_ref().err(),
+        }
+    }
+
+    /// About how many bytes its texts and fields have.
+    pub(super) fn bytes(&self) -> usize {
+        if let Some(rejection) = self.rejection() {
+            return rejection.bytes();
+        }
+        match self {
+            Self::Identified(verdict) => match &**verdict {
+                Ok(Identified::Granted(grant)) => grant.bytes(),
+                _ => 0,
+            },
+            Self::Checked(_) => 0,
+            Self::Routed(verdict) => match &**verdict {
+                Ok(Decision::Forward(target)) => target.bytes(),
+                Ok(Decision::Respond(answer)) => answer.body.len() + fields_bytes(&answer.headers),
+                Err(_) => 0,
+            },
+        }
+    }
+}
+
+/// Name, value, and what holds them.
+const FIELD_BYTES: usize = 72;
+
+fn fields_bytes(fields: &[(HeaderName, HeaderValue)]) -> usize {
+    fields.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES).sum()
+}
+
+fn text_bytes(text: Option<&String>) -> usize {
+    text.map_or(0, String::len)
+}
 
 /// What an auth plugin says of a request.
 #[derive(Debug, PartialEq)]
@@ -27,6 +84,15 @@ pub struct Grant {
     pub conceal: Vec<Input>,
     /// Set for the service; all of them declared.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Grant {
+    fn bytes(&self) -> usize {
+        let Caller { subject, plan, scopes, attributes } = &self.caller;
+        let attributes: usize = attributes.iter().map(|(name, value)| name.len() + value.len() + 48).sum();
+        let conceal = self.conceal.len() * size_of::<Input>();
+        subject.len() + text_bytes(plan.as_ref()) + scopes.len() + attributes + conceal + fields_bytes(&self.headers)
+    }
 }
 
 /// Somebody who was identified by a plugin.
@@ -70,6 +136,20 @@ pub struct Rejection {
     pub violations: Vec<Violation>,
 }
 
+impl Rejection {
+    fn bytes(&self) -> usize {
+        let violations: usize = self.violations.iter().map(Violation::bytes).sum();
+        let texts = text_bytes(self.detail.as_ref()) + text_bytes(self.problem.as_ref());
+        self.title.len() + texts + violations + fields_bytes(&self.headers)
+    }
+}
+
+impl Violation {
+    fn bytes(&self) -> usize {
+        self.part.len() + self.at.len() + self.message.len() + size_of::<Self>()
+    }
+}
+
 /// One fault of a request.
 #[derive(Debug, PartialEq, serde::Serialize)]
 pub struct Violation {
@@ -108,6 +188,22 @@ pub struct Target {
     pub affinity: Option<String>,
     /// The most time until the response begins.
     pub timeout: Option<Duration>,
+}
+
+impl Target {
+    fn bytes(&self) -> usize {
+        let shares: usize = self.shares.iter().map(|share| share.service.len() + size_of::<Share>()).sum();
+        let path = self.path.as_ref().map_or(0, |path| path.as_str().len());
+        let edits: usize = [&self.request, &self.response].into_iter().flatten().map(Edits::bytes).sum();
+        self.service.len() + shares + path + edits + text_bytes(self.affinity.as_ref())
+    }
+}
+
+impl Edits {
+    fn bytes(&self) -> usize {
+        let removed: usize = self.remove.iter().map(|name| name.as_str().len() + FIELD_BYTES / 2).sum();
+        removed + fields_bytes(&self.set) + fields_bytes(&self.add)
+    }
 }
 
 /// A part of the requests.

@@ -20,6 +20,7 @@ mod pins;
 mod plugins;
 mod quickstart;
 mod reload;
+mod remembered;
 mod rollback;
 mod routing;
 mod shop;
