@@ -27,8 +27,10 @@ mod worker;
 pub use run::{Running, StartFault, start};
 pub use status::{PluginStatus, Status, UseStatus};
 
-use plan::{Ground, Plan, PlanFault, Prepared, uses, versions};
-use plugins::{Plugin, check_pin};
+pub(crate) use plan::uses;
+use plan::{Ground, Plan, PlanFault, Prepared, versions};
+use plugins::Plugin;
+pub(crate) use plugins::check_pin;
 use probation::sleep_until;
 
 /// Something that may change what is live.

@@ -22,6 +22,7 @@ pub mod refusal;
 pub mod plugin;
 
 pub mod admin;
+pub mod command;
 pub mod config;
 pub mod control;
 pub mod keys;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use gatewright::command;
 use gatewright::config::{self, Config};
 
 /// An API gateway and load balancer whose policy is WebAssembly.
@@ -37,6 +38,17 @@ enum Command {
     },
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
+    /// Say what a plugin is: its stages, what it needs, and what it declares for each use of a configuration.
+    ///
+    /// The exit status is 0 where the file is a plugin (and fits the configuration), else 1.
+    Inspect(command::Inspect),
+    /// Ask a plugin about one request, and print its verdict, time and memory.
+    ///
+    /// The request is cleaned and the plugin run as in a gateway. The plugin stands alone in its stage: limits, other plugins
+    /// and services are not asked. The exit status is 0 where the request is accepted (or a routing plugin answers it), 1
+    /// where the plugin or the gateway before it refuses, and 2 where there is no verdict: the plugin fails, or cannot be
+    /// tried.
+    Try(command::Try),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +59,8 @@ fn main() -> ExitCode {
             println!("{}", config::schema());
             ExitCode::SUCCESS
         }
+        Command::Inspect(inspect) => inspect.run(),
+        Command::Try(asked) => asked.run(),
     }
 }
 

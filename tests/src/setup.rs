@@ -96,6 +96,12 @@ impl Setup {
         Gateway::start(folder, places)
     }
 
+    /// Writes it all down for commands that start no gateway, and answers the folder: `gateway.toml`, and `plugins/`.
+    #[must_use]
+    pub fn files(self) -> tempfile::TempDir {
+        self.write(Voice::Quiet).0
+    }
+
     /// Writes the configuration and answers its folder, for a gateway in a process of its own.
     pub(crate) fn write(self, voice: Voice) -> (tempfile::TempDir, Vec<Place>) {
         let Self { text, places, folder } = self;

@@ -90,7 +90,7 @@ impl Ground {
 }
 
 /// Every use that a configuration names.
-pub(super) fn uses(config: &Config) -> impl Iterator<Item = (UseName, &config::Use)> {
+pub(crate) fn uses(config: &Config) -> impl Iterator<Item = (UseName, &config::Use)> {
     config.apis.iter().flat_map(|api| {
         let name = |stage, index| UseName { api: Arc::clone(&api.name), stage, index };
         let auth = api.auth.iter().enumerate().map(move |(index, used)| (name(Stage::Auth, index), used));

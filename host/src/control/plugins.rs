@@ -166,7 +166,7 @@ impl Control {
 }
 
 /// A plugin's pinned digest.
-pub(super) fn check_pin(config: &Config, version: &Version) -> Result<(), String> {
+pub(crate) fn check_pin(config: &Config, version: &Version) -> Result<(), String> {
     match config.plugin.get(&version.name).and_then(|plugin| plugin.sha256) {
         Some(pin) if pin != version.digest => {
             Err(format!("its SHA-256 is {}, and `plugin.{}.sha256` is {}", version.hex(), version.name, hex(&pin)))

@@ -261,6 +261,20 @@ impl Version {
         &self.stages
     }
 
+    /// The contract as its stages name it: `gatewright:policy@0.1.0`. More than one where they differ.
+    #[must_use]
+    pub fn contracts(&self) -> BTreeSet<String> {
+        let kind = self.component.component_type();
+        let version = |name: &str| Some(name.strip_prefix(v0_1::PACKAGE)?.split_once('@')?.1.to_owned());
+        let versions = kind.exports(self.component.engine()).filter_map(|(name, _)| version(name));
+        versions.map(|version| format!("{}@{version}", v0_1::PACKAGE)).collect()
+    }
+
+    /// The interfaces that it imports and that a configuration must grant.
+    pub fn grants(&self) -> impl Iterator<Item = &str> {
+        self.imports.iter().map(String::as_str).filter(|import| v0_1::is_jwt(import))
+    }
+
     /// The interfaces that it imports.
     #[must_use]
     pub fn imports(&self) -> &[String] {

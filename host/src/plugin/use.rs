@@ -378,6 +378,12 @@ impl Local {
         failure
     }
 
+    /// Bytes of linear memory of its instance; none where that was thrown away.
+    #[must_use]
+    pub fn memory_bytes(&self) -> Option<usize> {
+        self.instance.borrow().as_ref().map(Instance::memory_bytes)
+    }
+
     fn wrong_stage() -> NoVerdict {
         NoVerdict::Failed(Failure::answer("used for another stage"))
     }

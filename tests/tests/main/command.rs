@@ -5,7 +5,7 @@ use serde_json::Value;
 
 const SHOP: &str = "[[api]]\nname = \"shop\"\nservice = \"orders\"\n";
 
-fn gatewright() -> Command {
+pub(crate) fn gatewright() -> Command {
     Command::of(env!("CARGO_BIN_EXE_gatewright-tested"))
 }
 
@@ -148,7 +148,7 @@ async fn schema_prints_a_json_schema() {
 async fn help_says_what_each_command_does() {
     let ended = gatewright().run(&["--help"]).await;
     assert_eq!(ended.code, Some(0));
-    for command in ["run", "check", "schema"] {
+    for command in ["run", "check", "schema", "inspect", "try"] {
         assert!(ended.output.contains(command), "{}", ended.output);
     }
 }

@@ -9,6 +9,7 @@
 
 mod admin;
 mod auth;
+mod author;
 mod bad_input;
 mod balancing;
 mod command;
