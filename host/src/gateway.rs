@@ -86,10 +86,14 @@ impl Worker {
         if ids.capacity() < ID_BYTES {
             *ids = BytesMut::with_capacity(64 * ID_BYTES);
         }
-        for half in [self.random(), self.random()] {
-            let digit = |place: u32| b"0123456789abcdef".get((half >> (4 * place)) as usize & 15).copied();
-            ids.extend((0..16).rev().filter_map(digit));
+        let mut digits = [b'0'; ID_BYTES];
+        for (half, digits) in [self.random(), self.random()].into_iter().zip(digits.chunks_exact_mut(16)) {
+            for (place, digit) in digits.iter_mut().enumerate() {
+                let value = (half >> (4 * place)) as u8 & 15;
+                *digit = if value < 10 { b'0' + value } else { b'a' - 10 + value };
+            }
         }
+        ids.extend_from_slice(&digits);
         HeaderValue::from_maybe_shared(ids.split().freeze()).unwrap_or(HeaderValue::from_static("none"))
     }
 }

@@ -11,6 +11,7 @@ mod compile;
 mod engine;
 pub mod folder;
 mod inputs;
+mod local;
 mod recall;
 mod suspension;
 mod r#use;
@@ -28,7 +29,8 @@ pub use compile::{Compiler, Loaded, Source};
 pub use engine::{Engine, LoadFault, Version, hex};
 pub(crate) use inputs::conceal;
 pub use inputs::{Unclear, View};
-pub use r#use::{Instance, Local, NoVerdict, Use, UseFault, UseName};
+pub use local::{Local, NoVerdict};
+pub use r#use::{Instance, Use, UseFault, UseName};
 pub use verdict::Verdict;
 
 /// Where in the path a plugin stands.

@@ -61,7 +61,7 @@ impl<'a> Trial<'a> {
     pub(super) fn new(config: &'a Config, ready: Ready, client: IpAddr, caller: Option<Caller>) -> Self {
         let Ready { shared, instance, .. } = ready;
         let api = config.apis.iter().find(|api| api.name == shared.name.api).expect("a use is one of an API");
-        let local = Rc::new(Local::new(shared, Some(instance)));
+        let local = Rc::new(Local::new(shared, Some(instance), 0));
         let slot = Slot::Live(Rc::clone(&local));
         let (stage, stripped) = match local.shared.name.stage {
             Stage::Auth => {

@@ -1,6 +1,5 @@
 //! One use of a plugin (a stage of an API with one configuration) and its instance on one worker.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -14,11 +13,9 @@ use wasmtime::{Store, Trap, WasmBacktrace};
 use super::capabilities::{GrantedKeys, State, Trace};
 use super::clock::{TICK, Ticking};
 use super::engine::{Engine, Linked, LoadFault, Version};
-use super::inputs::{Texts, Unclear, View};
-use super::recall::{Found, Recall};
+use super::inputs::{Texts, View};
 use super::suspension::Suspension;
 use super::v0_1::{Functions, Outcome, Request};
-use super::verdict::{Answered, Decision, Identified, Verdict};
 use super::{Declaration, Failure, Stage};
 use crate::config;
 
@@ -82,7 +79,7 @@ pub struct Use {
     pub host: config::Plugin,
     keys: GrantedKeys,
     linked: Linked,
-    engine: Arc<Engine>,
+    pub(super) engine: Arc<Engine>,
     /// Calls, failures and suspensions over all workers.
     pub counts: Counts,
     challenges: Vec<HeaderValue>,
@@ -179,7 +176,7 @@ impl Use {
     }
 
     /// A new instance in place of one that was thrown away.
-    fn restart(&self) -> Result<Instance, Failure> {
+    pub(super) fn restart(&self) -> Result<Instance, Failure> {
         match self.start() {
             Ok((instance, declaration)) if declaration == self.declaration => Ok(instance),
             Ok(_) => Err(Failure::answer("`configure` declares something else than before")),
@@ -208,7 +205,7 @@ impl Use {
 
     /// What its verdicts depend on beside its own settings and the request: grows when any of the keys that it was granted
     /// change, and when everything is to be forgotten.
-    fn generation(&self) -> u64 {
+    pub(super) fn generation(&self) -> u64 {
         self.keys.values().fold(self.engine.forgotten(), |sum, set| sum.wrapping_add(set.generation()))
     }
 
@@ -224,7 +221,7 @@ impl Use {
         self.suspension.holds(now)
     }
 
-    fn failed(&self, failure: &Failure, now: Instant) {
+    pub(super) fn failed(&self, failure: &Failure, now: Instant) {
         self.counts.failures.fetch_add(1, Relaxed);
         self.engine.metrics.failure(&self.version.name, failure.kind());
         let (plugin, version) = (&*self.version.name, self.version.hex());
@@ -277,7 +274,12 @@ pub struct Instance {
 
 impl Instance {
     /// Asks the plugin; tells what the call did beside its answer.
-    fn call(&mut self, r#use: &Use, view: &View<'_>, texts: &Texts<'_>) -> (Result<Outcome, Failure>, Trace) {
+    pub(super) fn call(
+        &mut self,
+        r#use: &Use,
+        view: &View<'_>,
+        texts: &Texts<'_>,
+    ) -> (Result<Outcome, Failure>, Trace) {
         let declaration = &r#use.declaration;
         let values: SmallVec<[Option<&str>; 8]> = texts.iter().map(Option::as_deref).collect();
         let fields: Vec<(&str, &[u8])> = match declaration.all_headers {
@@ -302,134 +304,5 @@ impl Instance {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         self.store.data().memory.bytes
-    }
-}
-
-/// A use on one worker.
-pub struct Local {
-    /// What all workers share.
-    pub shared: Arc<Use>,
-    instance: RefCell<Option<Instance>>,
-    /// Where the plugin promised that its verdicts may be remembered, and the operator lets them be.
-    recall: Option<RefCell<Recall>>,
-}
-
-/// A call that ended without a verdict.
-#[derive(Debug)]
-pub enum NoVerdict {
-    /// The request is not clear enough to be asked about.
-    Unclear(Unclear),
-    /// The plugin failed.
-    Failed(Failure),
-}
-
-impl Local {
-    /// A use on a worker, with the instance that was prepared for it.
-    #[must_use]
-    pub fn new(shared: Arc<Use>, instance: Option<Instance>, worker: usize) -> Self {
-        let promised = shared.declaration.remember_ms.map(|most| Duration::from_millis(most.into()));
-        let most = promised.map_or(Duration::ZERO, |promised| promised.min(shared.host.remember));
-        let recalls = || shared.engine.metrics.recalls(&shared.version.name, worker);
-        let recall = (!most.is_zero()).then(|| RefCell::new(Recall::new(most, recalls())));
-        Self { shared, instance: RefCell::new(instance), recall }
-    }
-
-    /// Who is calling? Only for uses of the auth stage.
-    ///
-    /// # Errors
-    /// There is no verdict.
-    pub fn identify(&self, view: &View<'_>, now: Instant) -> Result<Verdict<Identified>, NoVerdict> {
-        match self.ask(view, now)? {
-            Answered::Identified(verdict) => Ok(verdict),
-            Answered::Checked(_) | Answered::Routed(_) => Err(Self::wrong_stage()),
-        }
-    }
-
-    /// Is this request valid? Only for uses of the validation stage.
-    ///
-    /// # Errors
-    /// There is no verdict.
-    pub fn check(&self, view: &View<'_>, now: Instant) -> Result<Verdict<()>, NoVerdict> {
-        match self.ask(view, now)? {
-            Answered::Checked(verdict) => Ok(verdict),
-            Answered::Identified(_) | Answered::Routed(_) => Err(Self::wrong_stage()),
-        }
-    }
-
-    /// Where does this request go? Only for uses of the routing stage.
-    ///
-    /// # Errors
-    /// There is no verdict.
-    pub fn route(&self, view: &View<'_>, now: Instant) -> Result<Verdict<Decision>, NoVerdict> {
-        match self.ask(view, now)? {
-            Answered::Routed(verdict) => Ok(verdict),
-            Answered::Identified(_) | Answered::Checked(_) => Err(Self::wrong_stage()),
-        }
-    }
-
-    /// Holds against the plugin what turned out bad about its verdict only after the call, as if the call had failed.
-    #[must_use]
-    pub fn blame(&self, failure: Failure, now: Instant) -> Failure {
-        self.instance.take();
-        if let Some(recall) = &self.recall {
-            recall.borrow_mut().forget();
-        }
-        self.shared.failed(&failure, now);
-        failure
-    }
-
-    /// Bytes of linear memory of its instance; none where that was thrown away.
-    #[must_use]
-    pub fn memory_bytes(&self) -> Option<usize> {
-        self.instance.borrow().as_ref().map(Instance::memory_bytes)
-    }
-
-    fn wrong_stage() -> NoVerdict {
-        NoVerdict::Failed(Failure::answer("used for another stage"))
-    }
-
-    /// The verdict that is remembered, or else the plugin's.
-    fn ask(&self, view: &View<'_>, now: Instant) -> Result<Answered, NoVerdict> {
-        let shared = &*self.shared;
-        if shared.suspension.holds(now) {
-            return Err(NoVerdict::Failed(Failure::Suspended));
-        }
-        let texts = view.texts(&shared.declaration).map_err(NoVerdict::Unclear)?;
-        let Some(recall) = &self.recall else { return self.call(view, &texts, now).map(|(answer, _)| answer) };
-        let question = match view.body_for(&shared.declaration) {
-            Some(_) => {
-                recall.borrow().saw_body();
-                None
-            }
-            None => {
-                let all_headers = shared.declaration.all_headers;
-                match recall.borrow_mut().find(shared.generation(), (view, &texts), all_headers, now) {
-                    Found::Verdict(answer) => return Ok(answer),
-                    Found::Nothing(question) => Some(question),
-                }
-            }
-        };
-        let (answer, trace) = self.call(view, &texts, now)?;
-        if let Some(question) = question {
-            recall.borrow_mut().keep(question, &answer, &trace, shared.generation(), now);
-        }
-        Ok(answer)
-    }
-
-    fn call(&self, view: &View<'_>, texts: &Texts<'_>, now: Instant) -> Result<(Answered, Trace), NoVerdict> {
-        let shared = &*self.shared;
-        shared.counts.calls.fetch_add(1, Relaxed);
-        let kept = self.instance.borrow_mut().take();
-        let answer = kept.map_or_else(|| shared.restart(), Ok).and_then(|mut instance| {
-            let (answer, trace) = instance.call(shared, view, texts);
-            if answer.is_ok() && shared.host.isolation == config::Isolation::Reused {
-                *self.instance.borrow_mut() = Some(instance);
-            }
-            answer.map(|outcome| (outcome.into(), trace))
-        });
-        answer.map_err(|failure| {
-            shared.failed(&failure, now);
-            NoVerdict::Failed(failure)
-        })
     }
 }

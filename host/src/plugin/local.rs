@@ -1,0 +1,143 @@
+//! A use on one worker: remembered verdicts, and else the worker's own instance.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use super::Failure;
+use super::capabilities::Trace;
+use super::inputs::{Texts, Unclear, View};
+use super::recall::{Found, Recall};
+use super::r#use::{Instance, Use};
+use super::verdict::{Answered, Decision, Identified, Verdict};
+use crate::config;
+
+/// A use on one worker.
+pub struct Local {
+    /// What all workers share.
+    pub shared: Arc<Use>,
+    instance: RefCell<Option<Instance>>,
+    /// Where the plugin promised that its verdicts may be remembered, and the operator lets them be.
+    recall: Option<RefCell<Recall>>,
+}
+
+/// A call that ended without a verdict.
+#[derive(Debug)]
+pub enum NoVerdict {
+    /// The request is not clear enough to be asked about.
+    Unclear(Unclear),
+    /// The plugin failed.
+    Failed(Failure),
+}
+
+impl Local {
+    /// A use on a worker, with the instance that was prepared for it.
+    #[must_use]
+    pub fn new(shared: Arc<Use>, instance: Option<Instance>, worker: usize) -> Self {
+        let promised = shared.declaration.remember_ms.map(|most| Duration::from_millis(most.into()));
+        let most = promised.map_or(Duration::ZERO, |promised| promised.min(shared.host.remember));
+        let recalls = || shared.engine.metrics.recalls(&shared.version.name, worker);
+        let recall = (!most.is_zero()).then(|| RefCell::new(Recall::new(most, recalls())));
+        Self { shared, instance: RefCell::new(instance), recall }
+    }
+
+    /// Who is calling? Only for uses of the auth stage.
+    ///
+    /// # Errors
+    /// There is no verdict.
+    pub fn identify(&self, view: &View<'_>, now: Instant) -> Result<Verdict<Identified>, NoVerdict> {
+        match self.ask(view, now)? {
+            Answered::Identified(verdict) => Ok(verdict),
+            Answered::Checked(_) | Answered::Routed(_) => Err(Self::wrong_stage()),
+        }
+    }
+
+    /// Is this request valid? Only for uses of the validation stage.
+    ///
+    /// # Errors
+    /// There is no verdict.
+    pub fn check(&self, view: &View<'_>, now: Instant) -> Result<Verdict<()>, NoVerdict> {
+        match self.ask(view, now)? {
+            Answered::Checked(verdict) => Ok(verdict),
+            Answered::Identified(_) | Answered::Routed(_) => Err(Self::wrong_stage()),
+        }
+    }
+
+    /// Where does this request go? Only for uses of the routing stage.
+    ///
+    /// # Errors
+    /// There is no verdict.
+    pub fn route(&self, view: &View<'_>, now: Instant) -> Result<Verdict<Decision>, NoVerdict> {
+        match self.ask(view, now)? {
+            Answered::Routed(verdict) => Ok(verdict),
+            Answered::Identified(_) | Answered::Checked(_) => Err(Self::wrong_stage()),
+        }
+    }
+
+    /// Holds against the plugin what turned out bad about its verdict only after the call, as if the call had failed.
+    #[must_use]
+    pub fn blame(&self, failure: Failure, now: Instant) -> Failure {
+        self.instance.take();
+        if let Some(recall) = &self.recall {
+            recall.borrow_mut().forget();
+        }
+        self.shared.failed(&failure, now);
+        failure
+    }
+
+    /// Bytes of linear memory of its instance; none where that was thrown away.
+    #[must_use]
+    pub fn memory_bytes(&self) -> Option<usize> {
+        self.instance.borrow().as_ref().map(Instance::memory_bytes)
+    }
+
+    fn wrong_stage() -> NoVerdict {
+        NoVerdict::Failed(Failure::answer("used for another stage"))
+    }
+
+    /// The verdict that is remembered, or else the plugin's.
+    fn ask(&self, view: &View<'_>, now: Instant) -> Result<Answered, NoVerdict> {
+        let shared = &*self.shared;
+        if shared.is_suspended(now) {
+            return Err(NoVerdict::Failed(Failure::Suspended));
+        }
+        let texts = view.texts(&shared.declaration).map_err(NoVerdict::Unclear)?;
+        let Some(recall) = &self.recall else { return self.call(view, &texts, now).map(|(answer, _)| answer) };
+        let question = match view.body_for(&shared.declaration) {
+            Some(_) => {
+                recall.borrow().saw_body();
+                None
+            }
+            None => {
+                let all_headers = shared.declaration.all_headers;
+                match recall.borrow_mut().find(shared.generation(), (view, &texts), all_headers, now) {
+                    Found::Verdict(answer) => return Ok(answer),
+                    Found::Nothing(question) => Some(question),
+                }
+            }
+        };
+        let (answer, trace) = self.call(view, &texts, now)?;
+        if let Some(question) = question {
+            recall.borrow_mut().keep(question, &answer, &trace, shared.generation(), now);
+        }
+        Ok(answer)
+    }
+
+    fn call(&self, view: &View<'_>, texts: &Texts<'_>, now: Instant) -> Result<(Answered, Trace), NoVerdict> {
+        let shared = &*self.shared;
+        shared.counts.calls.fetch_add(1, Relaxed);
+        let kept = self.instance.borrow_mut().take();
+        let answer = kept.map_or_else(|| shared.restart(), Ok).and_then(|mut instance| {
+            let (answer, trace) = instance.call(shared, view, texts);
+            if answer.is_ok() && shared.host.isolation == config::Isolation::Reused {
+                *self.instance.borrow_mut() = Some(instance);
+            }
+            answer.map(|outcome| (outcome.into(), trace))
+        });
+        answer.map_err(|failure| {
+            shared.failed(&failure, now);
+            NoVerdict::Failed(failure)
+        })
+    }
+}
