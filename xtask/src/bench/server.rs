@@ -141,8 +141,10 @@ fn nginx(folder: &Path, name: &str, place: Place, text: &dyn Fn(&Path, SocketAdd
 /// Starts a gateway with the configuration that `text` makes of its address and its admin address.
 fn gateway(folder: &Path, name: &str, text: &dyn Fn(SocketAddr, SocketAddr) -> String) -> Result<Server> {
     let (address, admin) = (ready::free_address()?, ready::free_address()?);
-    let (file, log) = (folder.join(format!("{name}.toml")), folder.join(format!("{name}.log")));
+    // Not side by side: the gateway watches its configuration's folder, and would look at every write of the log.
+    let (file, log) = (folder.join(name).join("gateway.toml"), folder.join(format!("{name}.log")));
     fs::create_dir_all(folder.join("no-plugins"))?;
+    fs::create_dir_all(folder.join(name))?;
     fs::write(&file, text(address, admin))?;
     let mut command = pinned(Place::Alone, &house::gateway());
     command.arg("run").arg("--config").arg(&file).env(setting::SECRET_VARIABLE, setting::SECRET);
