@@ -164,8 +164,8 @@ impl Use {
         store.set_hostcall_fuel(self.host.answer_bytes);
         store.set_epoch_deadline(ticks(self.host.configure_time));
         let guest = self.linked.pre.instantiate(&mut store).map_err(|fault| failed(classify(&fault, store.data())))?;
-        let functions =
-            self.linked.exports.load(&mut store, &guest).map_err(|fault| failed(classify(&fault, store.data())))?;
+        let misfit = |fault| LoadFault::Stage { stage: self.name.stage, reason: format!("{fault:#}") };
+        let functions = self.linked.exports.load(&mut store, &guest).map_err(misfit)?;
         match functions.configure(&mut store, &self.settings) {
             Ok(Ok(())) => {}
             Ok(Err(reason)) => return Err(UseFault::Refused { name: self.name.clone(), reason }),
