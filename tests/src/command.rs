@@ -9,6 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout};
+use tokio::task::JoinHandle;
 
 use crate::call::Call;
 use crate::setup::{Setup, Voice, config_file};
@@ -87,6 +88,11 @@ impl Command {
         let mut errors = BufReader::new(child.stderr.take().unwrap()).lines();
         let address = listening(&mut errors, "listening").await;
         let admin = listening(&mut errors, "admin listening").await;
+        // Read as it comes: a gateway whose log nobody reads stands still before long.
+        let errors = tokio::spawn(async move {
+            let mut text = String::new();
+            errors.into_inner().read_to_string(&mut text).await.map(|_| text)
+        });
         Program { address, admin, child, output, errors, _folder: folder }
     }
 }
@@ -111,7 +117,7 @@ pub struct Program {
     pub admin: SocketAddr,
     child: Child,
     output: Lines<BufReader<ChildStdout>>,
-    errors: Lines<BufReader<ChildStderr>>,
+    errors: JoinHandle<std::io::Result<String>>,
     _folder: TempDir,
 }
 
@@ -150,14 +156,12 @@ impl Program {
     /// # Panics
     /// It does not end.
     pub async fn ended(mut self) -> Ended {
-        let (mut output, mut errors) = (String::new(), String::new());
         let end = async {
-            let (mut out, mut err) = (self.output.into_inner(), self.errors.into_inner());
-            let (out, err) = tokio::join!(out.read_to_string(&mut output), err.read_to_string(&mut errors));
-            out.and(err).unwrap();
-            self.child.wait().await.unwrap()
+            let mut output = String::new();
+            self.output.into_inner().read_to_string(&mut output).await.unwrap();
+            let errors = self.errors.await.unwrap().unwrap();
+            Ended { code: self.child.wait().await.unwrap().code(), output, errors }
         };
-        let status = within("the end of the gateway", end).await;
-        Ended { code: status.code(), output, errors }
+        within("the end of the gateway", end).await
     }
 }

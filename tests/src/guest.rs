@@ -11,8 +11,8 @@
 //! | `(func $configure (result i32) …)` | once, for every stage; need not be there | `result<_, string>` |
 //!
 //! The prelude makes these answers: `$ok` (also "no credential of mine"), `$respond STATUS TEXT LENGTH`, `$forward SERVICE
-//! LENGTH`, `$refuse STATUS TITLE LENGTH`, `$grant SUBJECT LENGTH`, `$fault TEXT LENGTH` (for `$configure`); and it tells what
-//! the call is about: `$has SLOT`, `$value SLOT` with `$value-length SLOT`, `$body` with `$body-length`, and in `$configure`
+//! LENGTH`, `$refuse STATUS TITLE LENGTH`, `$grant SUBJECT LENGTH`, `$fault TEXT LENGTH` (for `$configure`), with header fields by
+//! `$field NAME LENGTH VALUE LENGTH` and `$fields OFFSET`; and it tells what the call is about: `$has SLOT`, `$value SLOT` with `$value-length SLOT`, `$body` with `$body-length`, and in `$configure`
 //! the settings as `$settings` with `$settings-length` (all of them globals or functions; read it). Answers are built at
 //! `$answer`, 256 bytes of zeros at the start of each call, which a guest may fill by itself for what the prelude does not
 //! know; offsets are in the prelude. Texts of a guest belong at 4096 to 16383; the heap is behind 65536 and is empty again
@@ -23,8 +23,10 @@
 //! are. The module is then made a component by `wit-component`, against the contract in `wit/`.
 //!
 //! [`component`] takes a whole core module instead, for guests that want another `cabi_realloc` or no memory;
-//! [`component_of`] takes a WIT package of the guest's own besides, for guests of the wrong shape. A text that begins with
-//! `(component` needs none of this: `wat::parse_str` is enough.
+//! [`component_of`] takes a WIT package of the guest's own besides, for guests of the wrong shape. [`hostile`] takes a file of
+//! `guests/`, which is a text in any of these forms.
+
+use std::path::{Path, PathBuf};
 
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
@@ -57,6 +59,28 @@ pub fn guest(text: &str) -> Vec<u8> {
     }
     module.push(')');
     component(&stages.iter().map(|(stage, ..)| *stage).collect::<Vec<_>>(), &module)
+}
+
+/// Where the hostile guests are.
+#[must_use]
+pub fn hostile_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("guests")
+}
+
+/// The component of a hostile guest, `guests/NAME.wat`: fields as [`guest`] takes them, one `(module …)` for the routing stage,
+/// or one `(component …)`.
+///
+/// # Panics
+/// There is none, or it is in none of these forms.
+#[must_use]
+pub fn hostile(name: &str) -> Vec<u8> {
+    let file = hostile_folder().join(format!("{name}.wat"));
+    let text = std::fs::read_to_string(&file).unwrap_or_else(|fault| panic!("{}: {fault}", file.display()));
+    match fields(&text)[..] {
+        [one] if one.starts_with("(component") => wat::parse_str(one).unwrap_or_else(|fault| panic!("{name}: {fault}")),
+        [one] if one.starts_with("(module") => component(&["routing"], one),
+        _ => guest(&text),
+    }
 }
 
 /// The exports of a stage, around a guest's own functions.

@@ -40,7 +40,7 @@ pub use call::Call;
 pub use command::{Command, Ended, Program};
 pub use connection::Connection;
 pub use gateway::{Gateway, PluginState, gateway};
-pub use guest::{component, component_of, guest};
+pub use guest::{component, component_of, guest, hostile, hostile_folder};
 pub use plugins::{reference, sha256};
 pub use raw::{Raw, RawAnswer, RawUpstream, raw_upstream};
 pub use reply::{Gate, Reply, Writer};

@@ -39,11 +39,29 @@
 
 ;; ---- Answers, built here; all of it is zero when a call begins. ----
 (global $answer i32 (i32.const 1024))
-(func $begin (memory.fill (global.get $answer) (i32.const 0) (i32.const 256)))
+(func $begin
+    (memory.fill (global.get $answer) (i32.const 0) (i32.const 256))
+    (global.set $list (i32.const 2048))
+    (global.set $list-end (i32.const 2048)))
 (func $end (param $it i32) (result i32)
     ;; The host reads the answer before it allocates again.
     (global.set $heap (i32.const 65536))
     (local.get $it))
+
+;; Header fields, at most 128 in one answer: $field for each, then $fields once with the offset of their list in the answer.
+(global $list (mut i32) (i32.const 2048))
+(global $list-end (mut i32) (i32.const 2048))
+(func $field (param $name i32) (param $name-length i32) (param $value i32) (param $value-length i32)
+    (i32.store (global.get $list-end) (local.get $name))
+    (i32.store offset=4 (global.get $list-end) (local.get $name-length))
+    (i32.store offset=8 (global.get $list-end) (local.get $value))
+    (i32.store offset=12 (global.get $list-end) (local.get $value-length))
+    (global.set $list-end (i32.add (global.get $list-end) (i32.const 16))))
+(func $fields (param $offset i32)
+    (i32.store (i32.add (global.get $answer) (local.get $offset)) (global.get $list))
+    (i32.store offset=4 (i32.add (global.get $answer) (local.get $offset))
+        (i32.shr_u (i32.sub (global.get $list-end) (global.get $list)) (i32.const 4)))
+    (global.set $list (global.get $list-end)))
 
 ;; Configured; no credential of mine; valid.
 (func $ok (result i32) (global.get $answer))

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 const SHOP: &str = "[[api]]\nname = \"shop\"\nservice = \"orders\"\n";
 
+/// The product's command line.
 pub(crate) fn gatewright() -> Command {
     Command::of(env!("CARGO_BIN_EXE_gatewright-tested"))
 }

@@ -115,15 +115,3 @@ async fn a_body_that_is_held_for_one_plugin_is_not_shown_to_another_that_did_not
         gateway.post("/").json("{}").await.is(422);
     }
 }
-
-#[tokio::test]
-async fn an_answer_that_the_configuration_does_not_allow_is_a_failure_of_the_plugin() {
-    let orders = upstream("orders");
-    let one = guest(
-        r#"(data (i32.const 4096) "127.0.0.1:22")
-        (func $route (result i32) (call $forward (i32.const 4096) (i32.const 12)))"#,
-    );
-    let gateway = setup(ROUTED).to(&orders).plugin("one", &one).start();
-    gateway.get("/").await.is(503);
-    gateway.metric_is(r#"gatewright_plugin_failures_total{plugin="one",kind="answer"}"#, |count| count == 1.0).await;
-}

@@ -16,6 +16,7 @@ mod command;
 mod compiling;
 mod forwarding;
 mod guests;
+mod hostile;
 mod limits;
 mod pins;
 mod plugins;

@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use gatewright_tests::{Command, Port, Program, port, reference, until, within};
+use gatewright_tests::{Port, Program, port, reference, until, within};
 use xtask::demo::{self, Try};
 use xtask::{house, packages};
+
+use crate::command::gatewright;
 
 /// Signs the demo's tokens.
 const SECRET: &str = "the secret of a demo that only a test sees, 0123456789abcdef";
@@ -38,8 +40,9 @@ async fn demo() -> Demo {
     }
     let (folder, file) = laid_out(&text);
     let cache = house::root().join("target/test-cache-home");
-    let gateway = Command::of(env!("CARGO_BIN_EXE_gatewright-tested")).variable(demo::SECRET_VARIABLE, SECRET);
-    let gateway = gateway.variable("XDG_CACHE_HOME", cache.to_str().unwrap()).start_with(folder, &file).await;
+    let gateway =
+        gatewright().variable(demo::SECRET_VARIABLE, SECRET).variable("XDG_CACHE_HOME", cache.to_str().unwrap());
+    let gateway = gateway.start_with(folder, &file).await;
     until("the gateway is ready", async || (gateway.admin("/readyz").await.status == 200).then_some(())).await;
     Demo { gateway, failing: failing.expect("it is an endpoint"), _services: services, _ports: ports }
 }

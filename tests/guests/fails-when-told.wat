@@ -1,0 +1,23 @@
+;; Fails as the field `x-do` says: by its length 1 a trap, 2 a loop without end, 3 memory without end; else it says `fine`.
+(import "gatewright:policy/inputs@0.1.0" "header" (func $header (param i32 i32) (result i32)))
+(data (i32.const 4096) "x-do")
+(data (i32.const 4112) "fine")
+(func $configure (result i32)
+    (drop (call $header (i32.const 4096) (i32.const 4)))
+    (call $ok))
+(func $fail
+    (local $length i32)
+    (if (i32.eqz (call $has (i32.const 0))) (then (return)))
+    (local.set $length (call $value-length (i32.const 0)))
+    (if (i32.eq (local.get $length) (i32.const 1)) (then unreachable))
+    (if (i32.eq (local.get $length) (i32.const 2)) (then (loop $for-ever (br $for-ever))))
+    (if (i32.eq (local.get $length) (i32.const 3))
+        (then (loop $more
+            (if (i32.eq (memory.grow (i32.const 16)) (i32.const -1)) (then unreachable))
+            (br $more)))))
+(func $route (result i32)
+    (call $fail)
+    (call $respond (i32.const 200) (i32.const 4112) (i32.const 4)))
+(func $check (result i32)
+    (call $fail)
+    (call $ok))

@@ -1,0 +1,11 @@
+;; Sets a declared field to a value that ends it and begins another.
+(import "gatewright:policy/identity@0.1.0" "header" (func $identity (param i32 i32)))
+(data (i32.const 4096) "ada\0d\0ax-role: admin")
+(data (i32.const 4128) "x-user")
+(func $configure (result i32)
+    (call $identity (i32.const 4128) (i32.const 6))
+    (call $ok))
+(func $identify (result i32)
+    (call $field (i32.const 4128) (i32.const 6) (i32.const 4096) (i32.const 18))
+    (call $fields (i32.const 52))
+    (call $grant (i32.const 4096) (i32.const 3)))

@@ -1,0 +1,2 @@
+;; Runs into a trap when it is asked who calls.
+(func $identify (result i32) unreachable)
