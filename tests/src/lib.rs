@@ -25,6 +25,7 @@ mod answer;
 mod call;
 mod command;
 mod connection;
+pub mod frames;
 mod gateway;
 mod guest;
 mod plugins;

@@ -99,14 +99,22 @@ impl Raw {
     /// # Panics
     /// The connection ends before.
     pub async fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let bytes = self.some(count).await;
+        bytes.unwrap_or_else(|| panic!("{count} bytes: {:?}", String::from_utf8_lossy(&self.read)))
+    }
+
+    /// Reads so many bytes; none: the connection ends before.
+    pub(crate) async fn some(&mut self, count: usize) -> Option<Vec<u8>> {
         let read = async {
             while self.read.len() < count {
-                let more = self.stream.read_buf(&mut self.read).await.unwrap_or(0);
-                assert!(more > 0, "{count} bytes: {:?}", String::from_utf8_lossy(&self.read));
+                if self.stream.read_buf(&mut self.read).await.unwrap_or(0) == 0 {
+                    return None;
+                }
             }
+            Some(())
         };
-        within("bytes", read).await;
-        self.read.drain(..count).collect()
+        within("bytes", read).await?;
+        Some(self.read.drain(..count).collect())
     }
 
     /// Reads a response with its body: by its length, its chunks, or until the connection ends.

@@ -17,6 +17,7 @@ mod compiling;
 mod forwarding;
 mod guests;
 mod hostile;
+mod http2;
 mod limits;
 mod pins;
 mod plugins;
