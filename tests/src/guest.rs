@@ -11,12 +11,13 @@
 //! | `(func $configure (result i32) …)` | once, for every stage; need not be there | `result<_, string>` |
 //!
 //! The prelude makes these answers: `$ok` (also "no credential of mine"), `$respond STATUS TEXT LENGTH`, `$forward SERVICE
-//! LENGTH`, `$refuse STATUS TITLE LENGTH`, `$grant SUBJECT LENGTH`, `$fault TEXT LENGTH` (for `$configure`), with header fields by
-//! `$field NAME LENGTH VALUE LENGTH` and `$fields OFFSET`; and it tells what the call is about: `$has SLOT`, `$value SLOT` with `$value-length SLOT`, `$body` with `$body-length`, and in `$configure`
-//! the settings as `$settings` with `$settings-length` (all of them globals or functions; read it). Answers are built at
-//! `$answer`, 256 bytes of zeros at the start of each call, which a guest may fill by itself for what the prelude does not
-//! know; offsets are in the prelude. Texts of a guest belong at 4096 to 16383; the heap is behind 65536 and is empty again
-//! after each call, so that a guest may be called for ever.
+//! LENGTH`, `$refuse STATUS TITLE LENGTH`, `$grant SUBJECT LENGTH`, `$fault TEXT LENGTH` (for `$configure`), with header fields
+//! by `$field NAME LENGTH VALUE LENGTH` and `$fields OFFSET`. It tells what the call is about: `$has SLOT`, `$value SLOT` with
+//! `$value-length SLOT`, `$body` with `$body-length`, `$headers` with `$headers-count`, and in `$configure` the settings as
+//! `$settings` with `$settings-length` (all of them globals or functions; read it). Answers are built at `$answer`, 256 bytes of
+//! zeros at the start of each call, which a guest may fill by itself for what the prelude does not know; offsets are in the
+//! prelude. Texts of a guest belong at 4096 to 16383; the heap is behind 65536 and is empty again after each call, so that a
+//! guest may be called for ever.
 //!
 //! Imports are fields like others, and are put first: `(import "gatewright:policy/inputs@0.1.0" "header" (func $header
 //! (param i32 i32) (result i32)))`. A text parameter is two `i32`, address and length; a slot an `i32`; `f64` and `u32` as they
@@ -95,13 +96,15 @@ fn exports(stage: &str, function: &str, name: &str) -> String {
             (call $end))
         (func (export "{interface}#{function}")
             (param $values i32) (param $count i32) (param $has-body i32) (param $body i32) (param $body-length i32)
-            (param i32 i32 i32) (result i32)
+            (param $has-headers i32) (param $headers i32) (param $headers-count i32) (result i32)
             (call $begin)
             (global.set $values (local.get $values))
             (global.set $count (local.get $count))
             (global.set $has-body (local.get $has-body))
             (global.set $body (local.get $body))
             (global.set $body-length (local.get $body-length))
+            (global.set $headers (local.get $headers))
+            (global.set $headers-count (local.get $headers-count))
             (call {name})
             (call $end))
         "#

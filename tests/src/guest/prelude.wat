@@ -8,6 +8,8 @@
 (global $has-body (mut i32) (i32.const 0))
 (global $body (mut i32) (i32.const 0))
 (global $body-length (mut i32) (i32.const 0))
+(global $headers (mut i32) (i32.const 0))           ;; list<tuple<string, list<u8>>>: 16 bytes each; empty unless declared
+(global $headers-count (mut i32) (i32.const 0))
 (global $settings (mut i32) (i32.const 0))          ;; in $configure only
 (global $settings-length (mut i32) (i32.const 0))
 

@@ -14,6 +14,7 @@ mod bad_input;
 mod balancing;
 mod command;
 mod compiling;
+mod contract;
 mod forwarding;
 mod guests;
 mod hostile;
