@@ -97,14 +97,18 @@ impl Command {
     }
 }
 
-/// Waits for the log's line that says where something listens.
+/// Waits for the log's line, in JSON or for people, that says where something listens.
 async fn listening(errors: &mut Lines<BufReader<ChildStderr>>, message: &str) -> SocketAddr {
     loop {
         let line = within(message, errors.next_line()).await.unwrap();
         let line = line.unwrap_or_else(|| panic!("it ended before {message:?}"));
-        let event: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
-        if event["message"] == message {
-            return event["address"].as_str().unwrap().parse().unwrap();
+        let address = match serde_json::from_str::<Value>(&line) {
+            Ok(event) if event["message"] == message => event["address"].as_str().map(str::to_owned),
+            Ok(_) => None,
+            Err(_) => line.split_once(&format!(" {message} address=")).map(|(_, address)| address.to_owned()),
+        };
+        if let Some(address) = address {
+            return address.parse().unwrap();
         }
     }
 }
@@ -137,8 +141,16 @@ impl Program {
     /// # Panics
     /// None comes.
     pub async fn line(&mut self) -> Value {
-        let line = within("a line of the access log", self.output.next_line()).await.unwrap().expect("a line");
+        let line = self.text().await;
         serde_json::from_str(&line).unwrap_or_else(|fault| panic!("{fault}: {line}"))
+    }
+
+    /// The next line of the access log as it is.
+    ///
+    /// # Panics
+    /// None comes.
+    pub async fn text(&mut self) -> String {
+        within("a line of the access log", self.output.next_line()).await.unwrap().expect("a line")
     }
 
     /// Sends it `SIGTERM`.
@@ -146,9 +158,20 @@ impl Program {
     /// # Panics
     /// It has ended already.
     pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Sends it `SIGINT`, as Ctrl-C does.
+    ///
+    /// # Panics
+    /// It has ended already.
+    pub fn interrupt(&self) {
+        self.signal(Signal::INT);
+    }
+
+    fn signal(&self, signal: Signal) {
         let id = self.child.id().expect("running");
-        let id = Pid::from_raw(id.try_into().unwrap()).unwrap();
-        kill_process(id, Signal::TERM).unwrap();
+        kill_process(Pid::from_raw(id.try_into().unwrap()).unwrap(), signal).unwrap();
     }
 
     /// Waits until it has ended, and answers how, with what it wrote since.

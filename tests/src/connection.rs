@@ -29,7 +29,7 @@ enum Sender {
 /// Connects from an address of this machine, or from any.
 pub(crate) async fn connect(to: SocketAddr, from: Option<IpAddr>) -> std::io::Result<TcpStream> {
     let connect = async move {
-        let socket = TcpSocket::new_v4()?;
+        let socket = if to.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
         if let Some(from) = from {
             socket.bind((from, 0).into())?;
         }

@@ -20,6 +20,8 @@ use crate::until;
 pub struct Gateway {
     /// Where clients come in.
     pub address: SocketAddr,
+    /// All the places where clients come in; the first is `address`.
+    pub addresses: Vec<SocketAddr>,
     /// Where operators look in.
     pub admin: SocketAddr,
     folder: TempDir,
@@ -54,8 +56,9 @@ impl Gateway {
     pub(crate) fn start(folder: TempDir, places: Vec<Place>) -> Self {
         let place = crate::setup::Running::wait();
         let running = control::start(&config_file(folder.path())).unwrap_or_else(|fault| panic!("{fault}"));
-        let (address, admin) = (running.addresses[0], running.admin.expect("an admin listener"));
-        Self { address, admin, folder, places, running: Some(running), _place: place }
+        let addresses = running.addresses.clone();
+        let (address, admin) = (addresses[0], running.admin.expect("an admin listener"));
+        Self { address, addresses, admin, folder, places, running: Some(running), _place: place }
     }
 
     // ---- What clients do. ----
@@ -73,6 +76,11 @@ impl Gateway {
     /// A request with this method on a connection of its own.
     pub fn call(&self, method: &str, target: &str) -> Call {
         Call::to(self.address, method, target)
+    }
+
+    /// A `GET` that comes in at this place.
+    pub fn get_at(&self, address: SocketAddr, target: &str) -> Call {
+        Call::to(address, "GET", target)
     }
 
     /// A connection over HTTP/1.1 that is kept.

@@ -42,7 +42,7 @@ pub use command::{Command, Ended, Program};
 pub use connection::Connection;
 pub use gateway::{Gateway, PluginState, gateway};
 pub use guest::{component, component_of, guest, hostile, hostile_folder};
-pub use plugins::{reference, sha256};
+pub use plugins::{built, reference, sha256};
 pub use raw::{Raw, RawAnswer, RawUpstream, raw_upstream};
 pub use reply::{Gate, Reply, Writer};
 pub use setup::{Place, SECRET, Setup, setup};

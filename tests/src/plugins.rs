@@ -17,6 +17,15 @@ pub(crate) fn target() -> PathBuf {
 /// It was not built.
 #[must_use]
 pub fn reference(name: &str) -> Vec<u8> {
+    built(name)
+}
+
+/// A component that `cargo xtask guests` built: a plugin's name, for an example's with `examples/` before it.
+///
+/// # Panics
+/// It was not built.
+#[must_use]
+pub fn built(name: &str) -> Vec<u8> {
     let folder = std::env::var_os("GATEWRIGHT_PLUGINS").map_or_else(|| target().join("plugins"), PathBuf::from);
     let file = folder.join(format!("{name}.wasm"));
     std::fs::read(&file).unwrap_or_else(|fault| {

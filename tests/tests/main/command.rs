@@ -1,6 +1,6 @@
 //! The command line, as a process of its own.
 
-use gatewright_tests::{Command, Key, Progress, setup, token, upstream};
+use gatewright_tests::{Command, Key, Progress, Reply, setup, token, upstream};
 use serde_json::Value;
 
 const SHOP: &str = "[[api]]\nname = \"shop\"\nservice = \"orders\"\n";
@@ -59,6 +59,68 @@ async fn a_client_that_leaves_has_its_line_too() {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_in_the_middle_of_its_answer_has_its_line_too() {
+    let orders = upstream("orders");
+    let mut program = gatewright().start(setup(SHOP).to(&orders)).await;
+    let (reply, mut writer) = Reply::streamed();
+    orders.answers_once(reply);
+    let mut coming = program.get("/long").coming().await.unwrap();
+    writer.write("twelve bytes").await;
+    assert_eq!(coming.chunk().await.unwrap().as_deref(), Some("twelve bytes"));
+    drop(coming);
+    let line = program.line().await;
+    assert_eq!((&line["path"], &line["status"], &line["bytes"]), (&"/long".into(), &200.into(), &12.into()), "{line}");
+}
+
+#[tokio::test]
+async fn every_stage_that_refuses_has_its_line() {
+    let orders = upstream("orders");
+    let text = r#"
+        [[api]]
+        name = "shop"
+        paths = ["/shop"]
+        services = ["orders"]
+        auth = [{ plugin = "jwt", settings = { keys = "demo" } }]
+        limit = [{ name = "one", by = "caller", requests = 3, per = "1h" }]
+        validation = [{ plugin = "json-schema", settings = { rules = [{ path = "/shop", query = { page = { type = "integer" } } }] } }]
+        routing = { plugin = "versions", settings = { routes = [{ path = "/shop", service = "orders" }] } }
+    "#;
+    let mut program = gatewright().start(setup(text).to(&orders)).await;
+    for (target, caller, status, outcome) in [
+        ("/nowhere", None, 404, "clean"),
+        ("/shop", None, 401, "auth"),
+        ("/shop?page=x", Some("ada"), 400, "validation"),
+        ("/shop/elsewhere", Some("ada"), 404, "routing"),
+        ("/shop", Some("ada"), 200, "forwarded"),
+        ("/shop", Some("ada"), 429, "limit"),
+    ] {
+        let call = program.get(target);
+        let call = if let Some(caller) = caller { call.as_caller(caller) } else { call };
+        call.await.is(status);
+        let line = program.line().await;
+        assert_eq!((&line["status"], &line["outcome"]), (&status.into(), &outcome.into()), "{target}: {line}");
+        assert_eq!(line["caller"].as_str(), caller, "{target}: {line}");
+    }
+}
+
+#[tokio::test]
+async fn lines_may_be_for_people() {
+    let orders = upstream("orders");
+    let mut program = gatewright().start(setup(&format!("log = {{ format = \"text\" }}\n{SHOP}")).to(&orders)).await;
+    program.get("/a?b").await.is(200);
+    let line = program.text().await;
+    for part in
+        [" 200 ", " GET ", " /a ", " 6 B ", " ms ", " 127.0.0.1 ", " api=shop ", &format!(" -> orders {orders}")]
+    {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    program.interrupt();
+    let ended = program.ended().await;
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.errors.contains("stopping") && !ended.errors.contains('{'), "{}", ended.errors);
+}
+
+#[tokio::test]
 async fn sigterm_lets_requests_in_flight_end_and_exits_0() {
     let orders = upstream("orders");
     let program = gatewright().start(setup(SHOP).to(&orders)).await;
@@ -112,6 +174,7 @@ async fn check_prints_every_fault_with_its_place() {
     let file = file.to_str().unwrap();
     let ended = gatewright().run(&["check", "--config", file]).await;
     assert_eq!(ended.code, Some(1), "{}", ended.errors);
+    assert_eq!(ended.errors.lines().count(), 4, "{}", ended.errors);
     for (line, key) in [(2, "server.listen"), (3, "server.colour"), (6, "service.orders.endpoints"), (10, "service")] {
         let place = format!("{file}:{line}");
         let fault = ended.errors.lines().find(|fault| fault.contains(&place));

@@ -48,7 +48,7 @@ async fn demo() -> Demo {
 }
 
 /// The configuration with another address in place of one that it has once.
-fn moved(text: &str, from: SocketAddr, to: &str) -> String {
+pub(crate) fn moved(text: &str, from: SocketAddr, to: &str) -> String {
     let from = format!("\"{from}\"");
     assert_eq!(text.matches(&from).count(), 1, "{from}");
     text.replace(&from, &format!("\"{to}\""))
