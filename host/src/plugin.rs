@@ -133,8 +133,8 @@ pub enum Failure {
 }
 
 impl Failure {
-    pub(crate) fn answer(reason: impl Into<String>) -> Self {
-        Self::Answer(reason.into())
+    pub(crate) fn answer(reason: impl AsRef<str>) -> Self {
+        Self::Answer(bounds::line(reason.as_ref()))
     }
 
     /// The kind, as a metric label.

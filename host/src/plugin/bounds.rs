@@ -15,6 +15,11 @@ pub(super) fn cut(text: &str, most: usize) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
+/// A text that a plugin had a hand in, as a part of one log line.
+pub(super) fn line(text: &str) -> String {
+    cut(text, MOST_LINE_BYTES).replace(char::is_control, " ")
+}
+
 /// How many lines an instance has logged in this second.
 pub(super) struct Lines {
     since: Instant,

@@ -11,6 +11,7 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
+use super::bounds::line;
 use super::cache::Cache;
 use super::capabilities::State;
 use super::clock::{Clock, Ticking};
@@ -162,7 +163,7 @@ impl Engine {
     /// The file is no component, or exports no stage.
     pub(super) fn compile(&self, source: &Source) -> Result<Version, LoadFault> {
         let component = Component::from_binary(&self.engine, &source.bytes)
-            .map_err(|fault| LoadFault::NotComponent(first_line(&fault)))?;
+            .map_err(|fault| LoadFault::NotComponent(one_line(&fault)))?;
         self.check(source, component)
     }
 
@@ -200,22 +201,22 @@ impl Engine {
 
     /// An interface of the contract may come from a newer 0.1.x as long as it names no function that is not here.
     fn check_import(&self, name: &str, item: &ComponentItem) -> Result<(), LoadFault> {
-        let known = v0_1::functions(name).ok_or_else(|| LoadFault::UnknownImport(name.to_owned()))?;
+        let known = v0_1::functions(name).ok_or_else(|| LoadFault::UnknownImport(line(name)))?;
         let ComponentItem::ComponentInstance(instance) = item else {
-            return Err(LoadFault::UnknownImport(name.to_owned()));
+            return Err(LoadFault::UnknownImport(line(name)));
         };
         let missing = instance
             .exports(&self.engine)
             .find(|(function, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)) && !known.contains(function));
         match missing {
-            Some((function, _)) => Err(LoadFault::UnknownImport(format!("{name}#{function}"))),
+            Some((function, _)) => Err(LoadFault::UnknownImport(line(&format!("{name}#{function}")))),
             None => Ok(()),
         }
     }
 
     /// Links a version with what it is granted, for one stage.
     pub(super) fn link(&self, version: &Version, stage: Stage, jwt: bool) -> Result<Linked, LoadFault> {
-        let link_fault = |fault: wasmtime::Error| LoadFault::Link(first_line(&fault));
+        let link_fault = |fault: wasmtime::Error| LoadFault::Link(one_line(&fault));
         if let Some(import) = version.imports.iter().find(|import| v0_1::is_jwt(import)).filter(|_| !jwt) {
             return Err(LoadFault::NotGranted { plugin: version.name.clone(), import: import.clone() });
         }
@@ -223,8 +224,8 @@ impl Engine {
         v0_1::link(&mut linker, jwt).map_err(link_fault)?;
         wasi::link(&mut linker, &version.component, &self.engine).map_err(link_fault)?;
         let pre = linker.instantiate_pre(&version.component).map_err(link_fault)?;
-        let exports =
-            Exports::find(stage, &pre).map_err(|fault| LoadFault::Stage { stage, reason: format!("{fault:#}") })?;
+        let exports = Exports::find(stage, &pre)
+            .map_err(|fault| LoadFault::Stage { stage, reason: line(&format!("{fault:#}")) })?;
         Ok(Linked { pre, exports })
     }
 }
@@ -296,7 +297,7 @@ pub fn hex(bytes: &[u8]) -> String {
 fn start() -> anyhow::Result<wasmtime::Engine> {
     let pooled = wasmtime::Engine::new(settings().allocation_strategy(pool()));
     let engine = pooled.or_else(|fault| {
-        tracing::warn!(reason = first_line(&fault), "no pool for plugins' memories: instances start more slowly");
+        tracing::warn!(reason = one_line(&fault), "no pool for plugins' memories: instances start more slowly");
         wasmtime::Engine::new(&settings())
     });
     engine.map_err(|fault| anyhow::anyhow!("{fault:#}"))
@@ -336,6 +337,6 @@ fn pool() -> InstanceAllocationStrategy {
     InstanceAllocationStrategy::Pooling(pool)
 }
 
-fn first_line(fault: &wasmtime::Error) -> String {
-    format!("{fault:#}").lines().next().unwrap_or_default().to_owned()
+fn one_line(fault: &wasmtime::Error) -> String {
+    line(&format!("{fault:#}").split_whitespace().collect::<Vec<_>>().join(" "))
 }

@@ -10,6 +10,7 @@ use http::HeaderValue;
 use smallvec::SmallVec;
 use wasmtime::{Store, Trap, WasmBacktrace};
 
+use super::bounds::line;
 use super::capabilities::{GrantedKeys, State, Trace};
 use super::clock::{TICK, Ticking};
 use super::engine::{Engine, Linked, LoadFault, Version};
@@ -164,11 +165,11 @@ impl Use {
         store.set_hostcall_fuel(self.host.answer_bytes);
         store.set_epoch_deadline(ticks(self.host.configure_time));
         let guest = self.linked.pre.instantiate(&mut store).map_err(|fault| failed(classify(&fault, store.data())))?;
-        let misfit = |fault| LoadFault::Stage { stage: self.name.stage, reason: format!("{fault:#}") };
+        let misfit = |fault| LoadFault::Stage { stage: self.name.stage, reason: line(&format!("{fault:#}")) };
         let functions = self.linked.exports.load(&mut store, &guest).map_err(misfit)?;
         match functions.configure(&mut store, &self.settings) {
             Ok(Ok(())) => {}
-            Ok(Err(reason)) => return Err(UseFault::Refused { name: self.name.clone(), reason }),
+            Ok(Err(reason)) => return Err(UseFault::Refused { name: self.name.clone(), reason: line(&reason) }),
             Err(fault) => return Err(failed(classify(&fault, store.data()))),
         }
         let declaration = store.data_mut().serve();
@@ -254,15 +255,15 @@ fn classify_call(fault: &wasmtime::Error, state: &State) -> Failure {
     }
 }
 
-/// The first line of what went wrong, and the innermost functions that have a name.
+/// What went wrong, and the innermost functions that have a name.
 fn reason(fault: &wasmtime::Error) -> String {
     /// More of them say no more.
     const MOST_NAMES: usize = 3;
     let cause = fault.root_cause().to_string();
-    let cause = cause.lines().next().unwrap_or_default().trim_start_matches("wasm trap: ");
+    let cause = cause.trim_start_matches("wasm trap: ");
     let frames = fault.downcast_ref::<WasmBacktrace>().map(WasmBacktrace::frames).unwrap_or_default();
     let names: Vec<&str> = frames.iter().filter_map(|frame| frame.func_name()).take(MOST_NAMES).collect();
-    if names.is_empty() { cause.to_owned() } else { format!("{cause}, in {}", names.join(" in ")) }
+    line(&if names.is_empty() { cause.to_owned() } else { format!("{cause}, in {}", names.join(" in ")) })
 }
 
 /// One configured instance: thrown away when a call fails.
