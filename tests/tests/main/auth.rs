@@ -124,6 +124,16 @@ async fn bad_tokens_are_401_each_with_its_reason() {
 }
 
 #[tokio::test]
+async fn clocks_may_differ_a_little() {
+    let orders = upstream("orders");
+    let gateway = gateway([&orders], &SHOP.replace("realm = \"shop\"", "realm = \"shop\"\nleeway_seconds = 300"));
+    for (ago, status) in [(240, 200), (3600, 401)] {
+        gateway.get("/").bearer(&good("ada").claim("exp", unix_seconds() - ago).signed()).await.is(status);
+        gateway.get("/").bearer(&good("ada").claim("nbf", unix_seconds() + ago).signed()).await.is(status);
+    }
+}
+
+#[tokio::test]
 async fn a_missing_scope_is_403_and_says_which() {
     let orders = upstream("orders");
     let gateway = gateway([&orders], SHOP);
@@ -202,6 +212,19 @@ async fn a_key_set_follows_its_file() {
     gateway.write("keys.json", "{ not json");
     gateway.write("other", "so that the folder changes once more");
     gateway.get("/").bearer(&by_new).await.is(200);
+}
+
+#[tokio::test]
+async fn a_public_key_follows_its_file() {
+    let orders = upstream("orders");
+    let (old, new) = (Key::p256(), Key::p256());
+    let text = trusting("pem = \"key.pem\"\nalgorithm = \"ES256\"");
+    let gateway = setup(&text).to(&orders).file("key.pem", &old.pem()).start();
+    let (by_old, by_new) = (token("ada").signed_by(&old), token("ada").signed_by(&new));
+    gateway.get("/").bearer(&by_old).await.is(200);
+    gateway.write("key.pem", new.pem());
+    becomes(&gateway, &by_new, 200).await;
+    gateway.get("/").bearer(&by_old).await.is(401);
 }
 
 #[tokio::test]

@@ -293,6 +293,21 @@ async fn an_upgraded_connection_carries_another_protocol() {
 }
 
 #[tokio::test]
+async fn http_2_cannot_be_smuggled_in_by_an_upgrade() {
+    let orders = upstream("orders");
+    let gateway = gateway([&orders], SHOP);
+    let upgrade = "connection: Upgrade, HTTP2-Settings\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n";
+    for protocol in ["h2c", "H2C", "websocket, h2c", "h2c-14"] {
+        let mut client = gateway.raw().await;
+        client.write(format!("GET / HTTP/1.1\r\nhost: shop.example\r\n{upgrade}upgrade: {protocol}\r\n\r\n")).await;
+        client.answer().await;
+    }
+    for seen in orders.seen() {
+        assert_eq!((seen.field("upgrade"), seen.field("http2-settings")), (None, None), "{seen:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_response_that_breaks_off_breaks_off_at_the_client_too() {
     let orders = upstream("orders");
     let gateway = gateway([&orders], SHOP);

@@ -132,6 +132,7 @@ fn answer_what_cannot_be() -> Vec<Case> {
         routing("refuses-with-200", "answer"),
         routing("service-that-does-not-exist", "answer"),
         routing("service-that-is-an-address", "answer"),
+        routing("service-at-length", "answer"),
         routing("more-than-all", "answer"),
         routing("no-utf-8", "answer"),
         routing("no-such-variant", "answer"),
@@ -158,18 +159,39 @@ async fn a_guest_that_answers_what_cannot_be_costs_one_503() {
     }
 }
 
-#[tokio::test]
-async fn a_failure_is_one_line_of_the_log_and_a_flood_of_lines_a_few() {
-    let orders = upstream("orders");
-    let bad = hostile("log-flood");
+/// More than a reason of a plugin's own has, with what the gateway says of it.
+const MOST_REASON_BYTES: usize = 2_300;
+
+/// The log of a gateway on which a hostile guest fails once, and the line of that.
+async fn log_of(bad: &[u8], kind: &str) -> Vec<Value> {
     let text = format!("[plugin.bad]\n{SHORT}\n{}", shop(ROUTING));
-    let setup = setup(&text).to(&orders).plugin("bad", &bad).plugin("good", &good());
-    let program = gatewright().start(setup).await;
+    let setup = setup(&text).to(&upstream("orders")).plugin("bad", bad).plugin("good", &good());
+    let mut program = gatewright().start(setup).await;
     program.get("/bad").await.is(503);
+    assert!(program.text().await.len() < 2 * MOST_REASON_BYTES, "the access line has the reason too");
     program.get("/good").await.is(200);
     program.terminate();
     let ended = program.ended().await;
     let lines: Vec<Value> = ended.errors.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let failures: Vec<_> = lines.iter().filter(|line| line["message"] == "plugin failed").collect();
+    let [failure] = failures[..] else { panic!("one line: {failures:?}") };
+    assert_eq!(
+        (&failure["plugin"], &failure["version"], &failure["kind"], &failure["use"]),
+        (&"bad".into(), &sha256(bad).into(), &kind.into(), &"bad.routing[0]".into())
+    );
+    assert!(failure["reason"].as_str().unwrap().len() < MOST_REASON_BYTES, "{failure}");
+    lines
+}
+
+#[tokio::test]
+async fn a_failure_is_one_line_of_the_log() {
+    log_of(&hostile("trap"), "trap").await;
+    log_of(&hostile("service-at-length"), "answer").await;
+}
+
+#[tokio::test]
+async fn a_flood_of_lines_is_a_few() {
+    let lines = log_of(&hostile("log-flood"), "time").await;
     let flood: Vec<_> = lines.iter().filter(|line| line["target"] == "plugin").collect();
     // 20 lines in each second of it, and it is stopped within one.
     assert!((1..=40).contains(&flood.len()), "{} lines", flood.len());
@@ -177,12 +199,6 @@ async fn a_failure_is_one_line_of_the_log_and_a_flood_of_lines_a_few() {
         assert_eq!((&line["plugin"], &line["api"], &line["stage"]), (&"bad".into(), &"bad".into(), &"routing".into()));
         assert_eq!(line["message"].as_str().unwrap().len(), 2048, "of 32768");
     }
-    let failures: Vec<_> = lines.iter().filter(|line| line["message"] == "plugin failed").collect();
-    let [failure] = failures[..] else { panic!("one line: {failures:?}") };
-    assert_eq!(
-        (&failure["plugin"], &failure["version"], &failure["kind"], &failure["use"]),
-        (&"bad".into(), &sha256(&bad).into(), &"time".into(), &"bad.routing[0]".into())
-    );
 }
 
 #[tokio::test]
@@ -202,7 +218,7 @@ async fn where_a_validation_may_fail_open_a_hostile_one_costs_nothing() {
 }
 
 /// Guests that never go live, and what the operator reads.
-const REJECTED: [(&str, &str); 20] = [
+const REJECTED: [(&str, &str); 22] = [
     ("wrong-world", "exports none of `auth`, `validation` and `routing` of gatewright:policy@0.1.0"),
     ("nothing-at-all", "exports none of `auth`, `validation` and `routing`"),
     ("for-another-stage", "cannot be used for routing"),
@@ -210,6 +226,7 @@ const REJECTED: [(&str, &str); 20] = [
     ("another-shape", "cannot be used for routing"),
     ("ungranted-import", "imports `gatewright:policy/jwt@0.1.0`, which is not granted (`plugin.one.keys`"),
     ("unknown-import", "imports `evil:machine/shell@1.0.0`, which this host (contract 0.1.0) does not offer"),
+    ("unknown-import-at-length", "imports `evil:machine-machine"),
     ("newer-contract", "imports `gatewright:policy/random@0.1.1#dice`, which this host (contract 0.1.0) does not"),
     ("start-function-trap", "failed: trap: wasm `unreachable` instruction executed, in born"),
     ("start-function-spin", "failed: over its time"),
@@ -217,6 +234,7 @@ const REJECTED: [(&str, &str); 20] = [
     ("log-flood-in-configure", "failed: over its time"),
     ("trap-in-configure", "failed: trap: wasm `unreachable` instruction executed, in configure"),
     ("recursion-in-configure", "failed: trap: call stack exhausted, in deeper"),
+    ("refuses-at-length", "`configure` for shop.routing[0]:  "),
     ("refuses-its-settings", "`configure` for shop.routing[0]: no thanks"),
     ("memory-bomb-in-configure", "failed: over its memory"),
     ("memory-at-birth", "failed: over its memory"),
@@ -252,7 +270,7 @@ async fn rejected(gateway: &Gateway, what: &str, reason: &str, put: impl AsyncFn
     gateway.metric_is(REJECTED, |now| now > before).await;
     let one = gateway.plugin("one", |plugin| plugin.fault.is_some()).await;
     let fault = one.fault.unwrap();
-    assert!(fault.contains(reason) && !fault.contains('\n'), "{what}: {fault:?}");
+    assert!(fault.contains(reason) && !fault.contains('\n') && fault.len() < MOST_REASON_BYTES, "{what}: {fault:?}");
     assert_eq!((one.state.as_str(), one.digest), ("failed", Some(sha256(&good()))), "{what}: {}", one.json);
     assert_eq!(gateway.metric(REJECTED).await, before + 1.0, "{what}");
 }

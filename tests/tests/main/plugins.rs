@@ -87,7 +87,7 @@ async fn what_is_no_plugin_leaves_the_last_good_one_serving_and_says_why() {
     let (_orders, gateway) = routed(&says("good"));
     let half = says("half");
     for (count, (what, bytes, reason)) in [
-        ("garbage", b"garbage".to_vec(), "not a WebAssembly component"),
+        ("garbage", b"garbage".to_vec(), "expected=[ 0x0, 0x61, 0x73, 0x6d, ]"),
         ("nothing", Vec::new(), "not a WebAssembly component"),
         ("half a file", half[..half.len() / 2].to_vec(), "not a WebAssembly component"),
         ("a core module", wat("(module)"), "not a WebAssembly component"),
@@ -100,6 +100,7 @@ async fn what_is_no_plugin_leaves_the_last_good_one_serving_and_says_why() {
         let seen = gateway.plugin("one", |plugin| plugin.fault.as_ref().is_some_and(|fault| fault.contains(reason)));
         let plugin = seen.await;
         assert_eq!(plugin.state, "failed", "{what}");
+        assert_eq!(plugin.fault.as_ref().unwrap().lines().count(), 1, "{what}");
         assert_eq!(plugin.digest, Some(sha256(&says("good"))), "{what}");
         gateway.metric_is(&swaps("rejected"), |rejected| rejected >= (count + 1) as f64).await;
         gateway.get("/").await.is(200).says("good");

@@ -43,6 +43,38 @@ async fn a_configuration_with_a_fault_changes_nothing() {
 }
 
 #[tokio::test]
+async fn of_a_configuration_that_one_plugin_does_not_accept_nothing_comes_into_force() {
+    let (orders, users) = (upstream("orders"), upstream("users"));
+    let (first, second) = (plugin("i32.ne", "one"), plugin("i32.ne", "two"));
+    let api = |name: &str, settings: &str| {
+        format!(
+            "[[api]]\nname = \"{name}\"\npaths = [\"/{name}\"]\nservices = [\"orders\"]\nrouting = {{ plugin = \"{name}\"{settings} }}\n"
+        )
+    };
+    let old = [api("one", ""), api("two", "")].concat();
+    let gateway = setup(&old).to(&orders).to(&users).plugin("one", &first).plugin("two", &second).start();
+    // Everything else is good: a new API, and a limit for the first one.
+    let new = [
+        "[[api]]\nname = \"people\"\npaths = [\"/people\"]\nservice = \"users\"\n".to_owned(),
+        api("one", ""),
+        "limit = [{ name = \"none\", by = \"api\", requests = 1, per = \"1h\" }]\n".to_owned(),
+        api("two", ", settings = { new = true }"),
+    ];
+    gateway.misconfigure(&new.concat()).await;
+    gateway.get("/people").await.is(404);
+    for _ in 0..3 {
+        gateway.get("/one").await.is(200).says("one").lacks("ratelimit");
+        gateway.get("/two").await.is(200).says("two");
+    }
+    // And all of it at once, when the plugin is there that accepts it.
+    gateway.swap_in("two", &plugin("i32.eq", "new")).await;
+    gateway.get("/people").await.is(200).says("users");
+    gateway.get("/two").await.is(200).says("new");
+    gateway.get("/one").await.is(200).says("one");
+    gateway.get("/one").await.is(429);
+}
+
+#[tokio::test]
 async fn a_request_ends_with_the_configuration_that_it_began_with() {
     let (orders, users) = (upstream("orders"), upstream("users"));
     let gateway = gateway([&orders, &users], SHOP);
