@@ -24,6 +24,7 @@ mod service;
 mod source;
 mod table;
 mod texts;
+mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,8 @@ pub use plugin::{Isolation, Placement, Plugin, Plugins};
 pub use server::{Cidr, Log, LogFormat, LogLevel, Server};
 pub use service::{Balance, Ejection, Endpoint, Probe, ProbeKind, Service};
 pub use source::Fault;
+
+pub use tls::{Certificate, ClientCertificates, ServerTls, TlsVersion};
 
 use groups::{List, Named, record};
 use kinds::{Name, Role};

@@ -9,13 +9,15 @@ use std::time::Instant;
 use tokio::sync::{mpsc, watch};
 
 use crate::balance::Services;
-use crate::config::Config;
+use crate::config::{self, Config};
+use crate::files;
 use crate::keys::{self, KeySets};
 use crate::limit::{FailedAuth, Limits, Tables};
 use crate::metrics::Metrics;
 use crate::plugin::folder::{Event as FolderEvent, Watch as FolderWatch};
 use crate::plugin::{Compiler, Engine, Instance, Loaded, Use, UseName};
 use crate::server::Terms;
+use crate::tls::Tls;
 
 mod plan;
 mod plugins;
@@ -72,7 +74,9 @@ struct Control {
     services: Arc<Services>,
     keys: Arc<KeySets>,
     /// Reads key files again when they change; none: it could not be started.
-    key_watch: Option<keys::Watch>,
+    key_watch: Option<files::Watch>,
+    tls: Option<Arc<Tls>>,
+    tls_watch: Option<files::Watch>,
     plugins: BTreeMap<Arc<str>, Plugin>,
     uses: BTreeMap<UseName, Arc<Use>>,
     workers: Vec<mpsc::UnboundedSender<Update>>,
@@ -80,6 +84,11 @@ struct Control {
     held: Arc<std::sync::atomic::AtomicUsize>,
     metrics: Arc<Metrics>,
     status: Arc<Status>,
+}
+
+/// Where clients come in with TLS.
+fn bound(server: &config::Server) -> Option<&[std::net::SocketAddr]> {
+    server.tls.as_ref().map(|tls| &*tls.listen)
 }
 
 impl Control {
@@ -147,6 +156,11 @@ impl Control {
         if config.admin != self.config.admin || config.plugins != self.config.plugins {
             return Err("`admin` and `plugins` take a restart".into());
         }
+        if bound(&config.server) != bound(&self.config.server) {
+            return Err("`server.tls.listen` takes a restart".into());
+        }
+        let tls = config.server.tls.as_ref().map(|settings| Tls::load(settings, self.tls.as_deref()));
+        let tls = tls.transpose().map_err(|fault| fault.to_string())?.map(Arc::new);
         let keys = Arc::new(KeySets::load(&config.keys, &self.keys));
         let mut promoted = BTreeSet::new();
         let prepared = loop {
@@ -177,7 +191,8 @@ impl Control {
             }
         };
         self.keys = keys;
-        self.watch_keys();
+        self.tls = tls;
+        self.watch_files();
         self.publish(Arc::clone(config), prepared).await;
         let serving: BTreeMap<_, _> =
             self.uses.values().map(|used| (used.version.name.clone(), used.version.clone())).collect();
@@ -190,8 +205,12 @@ impl Control {
         Ok(())
     }
 
-    /// Keys that changed reach the verifiers by themselves: nothing else has to be built anew.
-    fn watch_keys(&mut self) {
+    /// Keys that changed reach the verifiers by themselves, and certificates the next handshake: nothing else has to be built
+    /// anew.
+    fn watch_files(&mut self) {
+        self.tls_watch = self.tls.as_ref().and_then(|tls| {
+            tls.watch().inspect_err(|fault| tracing::error!(reason = %fault, "certificates are not watched")).ok()
+        });
         self.key_watch = keys::watch(Arc::clone(&self.keys), |_| {})
             .inspect_err(|fault| tracing::error!(reason = %fault, "key files are not watched"))
             .ok();
@@ -222,7 +241,7 @@ impl Control {
         }
         drop(taken);
         let _ = all_taken.recv().await;
-        self.terms.send_replace(Terms::new(&config.server));
+        self.terms.send_replace(Terms::new(&config.server, self.tls.clone()));
         self.config = config;
         self.uses = uses;
     }

@@ -26,7 +26,7 @@ mod watch;
 pub use key::{Key, KeyFault};
 pub use read::SourceFault;
 pub use verify::{BadPointer, Failure, MOST_TOKEN_BYTES, Rule, Rules, Verified, Verifier};
-pub use watch::{Watch, watch};
+pub use watch::watch;
 
 /// Longer sources are refused: 1 MiB is hundreds of keys.
 const MOST_SOURCE_BYTES: u64 = 1024 * 1024;

@@ -3,6 +3,7 @@
 //! The modules stand in the order in which a request meets them; [`gateway`] has the whole path in one function.
 
 pub mod server;
+pub mod tls;
 
 pub mod gateway;
 
@@ -25,6 +26,7 @@ pub mod admin;
 pub mod command;
 pub mod config;
 pub mod control;
+pub mod files;
 pub mod keys;
 pub mod log;
 pub mod metrics;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use gatewright::command;
 use gatewright::config::{self, Config};
+use gatewright::tls::Tls;
 
 /// An API gateway and load balancer whose policy is WebAssembly.
 ///
@@ -67,6 +68,10 @@ fn main() -> ExitCode {
 fn check(file: &std::path::Path) -> ExitCode {
     match Config::load(file) {
         Ok(config) => {
+            if let Some(Err(fault)) = config.server.tls.as_ref().map(|settings| Tls::load(settings, None)) {
+                eprintln!("{}: `server.tls`: {fault}", file.display());
+                return ExitCode::FAILURE;
+            }
             let (apis, services) = (config.apis.len(), config.services.len());
             println!("{}: good ({apis} APIs, {services} services)", file.display());
             ExitCode::SUCCESS
@@ -88,6 +93,9 @@ fn run(file: &std::path::Path) -> ExitCode {
         let running = gatewright::control::start(file)?;
         for address in &running.addresses {
             tracing::info!(%address, "listening");
+        }
+        for address in &running.tls_addresses {
+            tracing::info!(%address, "listening with TLS");
         }
         if let Some(admin) = running.admin {
             tracing::info!(address = %admin, "admin listening");

@@ -78,6 +78,8 @@ pub enum Input {
     Header(HeaderName),
     Cookie(String),
     ClientAddress,
+    ClientCertificateSubject,
+    ClientCertificateFingerprint,
     CallerSubject,
     CallerPlan,
     CallerScopes,

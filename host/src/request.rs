@@ -101,6 +101,7 @@ impl Request {
             head: &self.head,
             scheme: self.client.scheme.as_str(),
             client: &self.address,
+            certificate: self.peer.certificate.as_deref(),
             caller: self.caller(),
             body: match &self.body {
                 Body::Held(held) => Some(&held.bytes),

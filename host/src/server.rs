@@ -3,160 +3,39 @@
 //! One thread accepts and gives each connection to the worker that has the fewest; from then on no other thread touches it.
 
 use std::convert::Infallible;
-use std::net::{SocketAddr, TcpStream as StdStream};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
 use hyper::service::HttpService;
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::spawn_local;
+use tokio_rustls::TlsAcceptor;
 
-use crate::clean::Scheme;
 use crate::config;
 use crate::forward::Outgoing;
 use crate::forward::headers::Peer;
 use crate::gateway::{Worker, handle};
-use crate::metrics::{Metrics, Open};
+use crate::tls::{ClientCertificate, Tls};
 
+mod accept;
 mod activity;
 mod links;
 mod stream;
 
+pub use accept::{Accepted, Connections, Inbox, Listener, accept, bind};
 pub use activity::Busy;
 use links::{Link, Links};
-use stream::{Protocol, Stream};
+use stream::{Io, Protocol, Stream};
 
 /// How often a worker writes its access lines and closes what is idle.
 const TICK: Duration = Duration::from_millis(250);
-/// The listen queue: a burst of connections waits in it.
-const BACKLOG: i32 = 1024;
-/// How long accepting pauses when the process has no file descriptor left.
-const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(50);
 /// Streams that one HTTP/2 client may have open.
 const MOST_STREAMS: u32 = 128;
-
-/// A connection on its way to a worker.
-pub struct Accepted {
-    stream: StdStream,
-    peer: SocketAddr,
-    open: Open,
-    load: Load,
-}
-
-/// One connection in a worker's count.
-struct Load(Arc<AtomicUsize>);
-
-impl Load {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Relaxed);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
-    }
-}
-
-/// Where a worker gets its connections from.
-pub struct Inbox {
-    connections: mpsc::UnboundedSender<Accepted>,
-    load: Arc<AtomicUsize>,
-}
-
-/// The other end of an [`Inbox`].
-pub type Connections = mpsc::UnboundedReceiver<Accepted>;
-
-impl Inbox {
-    /// Both ends.
-    #[must_use]
-    pub fn new() -> (Self, Connections) {
-        let (connections, receiver) = mpsc::unbounded_channel();
-        (Self { connections, load: Arc::default() }, receiver)
-    }
-}
-
-/// Binds a listener. Port 0 is any free one.
-///
-/// # Errors
-/// The address cannot be bound.
-pub fn bind(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
-    use socket2::{Domain, Protocol, Socket, Type};
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
-}
-
-/// Accepts on all listeners until `stop` says so, and spreads the connections.
-///
-/// # Errors
-/// A listener cannot be registered with the runtime.
-pub async fn accept(
-    listeners: Vec<std::net::TcpListener>,
-    inboxes: Vec<Inbox>,
-    metrics: Arc<Metrics>,
-    most: usize,
-    stop: watch::Receiver<bool>,
-) -> std::io::Result<()> {
-    let inboxes = Rc::new(inboxes);
-    let loops = LocalSet::new();
-    for listener in listeners {
-        let listener = TcpListener::from_std(listener)?;
-        let (inboxes, metrics, stop) = (Rc::clone(&inboxes), Arc::clone(&metrics), stop.clone());
-        loops.spawn_local(accept_on(listener, inboxes, metrics, most, stop));
-    }
-    loops.await;
-    Ok(())
-}
-
-async fn accept_on(
-    listener: TcpListener,
-    inboxes: Rc<Vec<Inbox>>,
-    metrics: Arc<Metrics>,
-    most: usize,
-    mut stop: watch::Receiver<bool>,
-) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => return,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(fault) => {
-                // The connection is gone already, or descriptors have run out: then spinning helps nobody.
-                if fault.kind() != std::io::ErrorKind::ConnectionAborted {
-                    tracing::warn!(reason = %fault, "cannot accept");
-                    tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
-                }
-                continue;
-            }
-        };
-        if metrics.open() >= most as u64 {
-            tracing::debug!(%peer, most, "too many connections");
-            continue;
-        }
-        let Some(inbox) = inboxes.iter().min_by_key(|inbox| inbox.load.load(Relaxed)) else { return };
-        let Ok(stream) = stream.into_std() else { continue };
-        let accepted = Accepted { stream, peer, open: metrics.connection(), load: Load::new(&inbox.load) };
-        if inbox.connections.send(accepted).is_err() {
-            return;
-        }
-    }
-}
 
 /// What a connection is held to.
 #[derive(Clone)]
@@ -166,18 +45,20 @@ pub struct Terms {
     head_fields: usize,
     head_bytes: usize,
     trusted: Arc<[config::Cidr]>,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Terms {
     /// By the configuration.
     #[must_use]
-    pub fn new(server: &config::Server) -> Self {
+    pub fn new(server: &config::Server, tls: Option<Arc<Tls>>) -> Self {
         Self {
             head_timeout: server.head_timeout,
             idle_timeout: server.idle_timeout,
             head_fields: server.head_fields,
             head_bytes: server.head_bytes,
             trusted: server.trusted.clone().into(),
+            tls,
         }
     }
 }
@@ -234,16 +115,26 @@ fn tidy(worker: &Worker) {
 
 /// One client's connection, from its first byte to its last.
 async fn connection(worker: Rc<Worker>, accepted: Accepted, terms: Terms, link: Link) {
-    let Accepted { stream, peer: address, open, load } = accepted;
-    let _counted = (open, load);
+    let Accepted { stream, peer: address, tls, counted } = accepted;
+    let _counted = counted;
     let Ok(stream) = TcpStream::from_std(stream) else { return };
     // Without it small answers wait for acknowledgements; where it fails, they do.
     let _ = stream.set_nodelay(true);
-    let peer = Rc::new(Peer::new(address.ip(), Scheme::Http, &terms.trusted));
+    let io = if tls { shake_hands(stream, &terms, &link).await } else { Some(Io::Plain(stream)) };
+    let Some(io) = io else { return };
+    let mut peer = Peer::new(address.ip(), io.scheme(), &terms.trusted);
+    peer.certificate = io.certificate().map(|certificate| Rc::new(ClientCertificate::new(certificate)));
+    let peer = Rc::new(peer);
     let activity = Arc::clone(link.activity());
-    let mut stream = Stream::new(stream, Arc::clone(&activity));
-    let sniffed = link.drive(pin!(stream.sniff()), |_| link.close()).await;
-    let Some(Ok(protocol)) = sniffed else { return };
+    let agreed = io.agreed();
+    let mut stream = Stream::new(io, Arc::clone(&activity));
+    let protocol = match agreed {
+        Some(protocol) => protocol,
+        None => match link.drive(pin!(stream.sniff()), |_| link.close()).await {
+            Some(Ok(protocol)) => protocol,
+            _ => return,
+        },
+    };
     if protocol == Protocol::Http2 {
         activity.frames();
     }
@@ -259,6 +150,18 @@ async fn connection(worker: Rc<Worker>, accepted: Accepted, terms: Terms, link: 
     if let Some(Err(fault)) = ended {
         // The client's: it broke off, or sent what is no HTTP.
         tracing::debug!(reason = %fault, "connection ended");
+    }
+}
+
+/// The TLS handshake, in the time of a request's head.
+async fn shake_hands(stream: TcpStream, terms: &Terms, link: &Link) -> Option<Io> {
+    let acceptor = TlsAcceptor::from(terms.tls.as_ref()?.current());
+    match link.drive(pin!(acceptor.accept(stream)), |_| link.close()).await? {
+        Ok(stream) => Some(Io::Tls(Box::new(stream))),
+        Err(fault) => {
+            tracing::debug!(reason = %fault, "no TLS with a client");
+            None
+        }
     }
 }
 

@@ -114,7 +114,7 @@ impl Call {
             false => self.target,
             true => {
                 let host = headers.remove(header::HOST).unwrap();
-                format!("http://{}{}", host.to_str().unwrap(), self.target)
+                format!("{}://{}{}", connection.scheme(), host.to_str().unwrap(), self.target)
             }
         };
         let mut request = Request::builder().method(self.method).uri(uri).body(self.body).unwrap();

@@ -7,6 +7,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Mutex;
 
@@ -18,6 +19,7 @@ use crate::within;
 #[derive(Clone)]
 pub struct Connection {
     sender: Sender,
+    scheme: &'static str,
 }
 
 #[derive(Clone)]
@@ -25,6 +27,10 @@ enum Sender {
     Http1(Arc<Mutex<http1::SendRequest<Content>>>),
     Http2(http2::SendRequest<Content>),
 }
+
+/// What HTTP can be spoken over.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
 
 /// Connects from an address of this machine, or from any.
 pub(crate) async fn connect(to: SocketAddr, from: Option<IpAddr>) -> std::io::Result<TcpStream> {
@@ -42,21 +48,27 @@ pub(crate) async fn connect(to: SocketAddr, from: Option<IpAddr>) -> std::io::Re
 
 impl Connection {
     pub(crate) async fn http1(to: SocketAddr, from: Option<IpAddr>) -> Self {
-        let stream = connect(to, from).await.unwrap();
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
-        runtime().spawn(async move { drop(connection.with_upgrades().await) });
-        Self { sender: Sender::Http1(Arc::new(Mutex::new(sender))) }
+        Self::http1_over(connect(to, from).await.unwrap(), "http").await
     }
 
     pub(crate) async fn http2(to: SocketAddr) -> Self {
-        let stream = connect(to, None).await.unwrap();
+        Self::http2_over(connect(to, None).await.unwrap(), "http").await
+    }
+
+    pub(crate) async fn http1_over(stream: impl Stream, scheme: &'static str) -> Self {
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+        runtime().spawn(async move { drop(connection.with_upgrades().await) });
+        Self { sender: Sender::Http1(Arc::new(Mutex::new(sender))), scheme }
+    }
+
+    pub(crate) async fn http2_over(stream: impl Stream, scheme: &'static str) -> Self {
         let handshake = async move {
             let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
             tokio::spawn(async move { drop(connection.await) });
             sender
         };
         let sender = runtime().spawn(handshake).await.unwrap();
-        Self { sender: Sender::Http2(sender) }
+        Self { sender: Sender::Http2(sender), scheme }
     }
 
     /// A request on this connection.
@@ -75,6 +87,11 @@ impl Connection {
             Sender::Http1(sender) => sender.lock().await.is_closed(),
             Sender::Http2(sender) => sender.is_closed(),
         }
+    }
+
+    /// `http` or `https`.
+    pub(crate) fn scheme(&self) -> &'static str {
+        self.scheme
     }
 
     pub(crate) fn is_http2(&self) -> bool {

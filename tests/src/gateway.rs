@@ -22,6 +22,8 @@ pub struct Gateway {
     pub address: SocketAddr,
     /// All the places where clients come in; the first is `address`.
     pub addresses: Vec<SocketAddr>,
+    /// Where clients come in with TLS, if they do.
+    pub tls: Option<SocketAddr>,
     /// Where operators look in.
     pub admin: SocketAddr,
     folder: TempDir,
@@ -57,8 +59,9 @@ impl Gateway {
         let place = crate::setup::Running::wait();
         let running = control::start(&config_file(folder.path())).unwrap_or_else(|fault| panic!("{fault}"));
         let addresses = running.addresses.clone();
+        let tls = running.tls_addresses.first().copied();
         let (address, admin) = (addresses[0], running.admin.expect("an admin listener"));
-        Self { address, addresses, admin, folder, places, running: Some(running), _place: place }
+        Self { address, addresses, tls, admin, folder, places, running: Some(running), _place: place }
     }
 
     // ---- What clients do. ----

@@ -33,6 +33,7 @@ mod raw;
 mod reply;
 mod setup;
 mod time;
+mod tls;
 mod token;
 mod upstream;
 
@@ -47,5 +48,6 @@ pub use raw::{Raw, RawAnswer, RawUpstream, raw_upstream};
 pub use reply::{Gate, Reply, Writer};
 pub use setup::{Place, SECRET, Setup, setup};
 pub use time::{LONG, until, within};
+pub use tls::{Authority, Identity, TlsClient};
 pub use token::{Key, Token, token, unix_seconds};
 pub use upstream::{Port, Progress, Seen, Upstream, port, upstream};

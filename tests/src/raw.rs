@@ -53,7 +53,11 @@ fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 }
 
 impl Raw {
-    pub(crate) async fn connect(address: SocketAddr) -> Self {
+    /// A connection to any address.
+    ///
+    /// # Panics
+    /// Nobody listens there.
+    pub async fn connect(address: SocketAddr) -> Self {
         Self::new(connect(address, None).await.unwrap())
     }
 

@@ -86,6 +86,8 @@ pub(super) fn input(input: &Input) -> String {
         Input::Header(name) => format!("header `{name}`"),
         Input::Cookie(name) => format!("cookie `{name}`"),
         Input::ClientAddress => "client address".into(),
+        Input::ClientCertificateSubject => "client certificate's subject".into(),
+        Input::ClientCertificateFingerprint => "client certificate's fingerprint".into(),
         Input::CallerSubject => "caller subject".into(),
         Input::CallerPlan => "caller plan".into(),
         Input::CallerScopes => "caller scopes".into(),

@@ -11,6 +11,7 @@ use super::limit::Rate;
 use super::source::Space;
 use super::table::Table;
 use super::texts;
+use super::tls::ServerTls;
 
 /// Tokio and the kernel take more, but nobody has more cores.
 const MOST_WORKERS: usize = 1024;
@@ -26,6 +27,8 @@ const CIDR: Parsed<Cidr> = Parsed {
 pub struct Server {
     /// At least one.
     pub listen: Vec<SocketAddr>,
+    /// Where they come in with TLS; `None`: nowhere.
+    pub tls: Option<ServerTls>,
     /// Worker threads, at least one.
     pub workers: usize,
     /// Peers whose forwarding fields are kept.
@@ -73,6 +76,7 @@ impl Server {
                 local,
                 &OneOrMany(list(LISTENER, 1)),
             ),
+            tls: t.given("tls", "Where clients come in with TLS, and who we are to them.", &record(ServerTls::read)),
             workers: t.given("workers", workers, &Count(1..=MOST_WORKERS)).unwrap_or_else(cores),
             trusted: t.or("trusted", "Networks of peers whose forwarding fields are kept.", vec![], &list(CIDR, 0)),
             shutdown: t.or("shutdown", "How long requests in flight may take after SIGTERM.", seconds(30), &SPAN),

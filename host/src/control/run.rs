@@ -23,7 +23,8 @@ use crate::limit::Tables;
 use crate::metrics::Metrics;
 use crate::plugin::folder::{self, Event, Folder};
 use crate::plugin::{Compiler, Engine, LoadFault, Source, Version};
-use crate::server::{self, Inbox, Terms};
+use crate::server::{self, Inbox, Listener, Terms};
+use crate::tls::{Tls, TlsFault};
 
 /// Editors write a file in several steps: it is read when it has been quiet for so long.
 const QUIET: Duration = Duration::from_millis(50);
@@ -41,6 +42,9 @@ pub enum StartFault {
     /// A listener cannot be bound.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, std::io::Error),
+    /// Certificates or keys are bad.
+    #[error("cannot start with `server.tls`: {0}")]
+    Tls(#[from] TlsFault),
     /// The machine does not give what is needed.
     #[error("cannot start: {0:#}")]
     Machine(anyhow::Error),
@@ -50,6 +54,8 @@ pub enum StartFault {
 pub struct Running {
     /// Where clients come in, with the ports that were bound.
     pub addresses: Vec<SocketAddr>,
+    /// Where clients come in with TLS.
+    pub tls_addresses: Vec<SocketAddr>,
     /// Where operators look in.
     pub admin: Option<SocketAddr>,
     stop: watch::Sender<bool>,
@@ -76,16 +82,25 @@ pub fn start(file: &Path) -> Result<Running, StartFault> {
     crate::log::start(&config.log);
     let machine = |fault: std::io::Error| StartFault::Machine(fault.into());
     let bound = |address: SocketAddr| server::bind(address).map_err(|fault| StartFault::Listen(address, fault));
-    let listeners = config.server.listen.iter().map(|address| bound(*address)).collect::<Result<Vec<_>, _>>()?;
-    let addresses =
-        listeners.iter().map(std::net::TcpListener::local_addr).collect::<Result<_, _>>().map_err(machine)?;
+    let tls = config.server.tls.as_ref();
+    let listed = config.server.listen.iter().map(|address| (*address, false));
+    let listed = listed.chain(tls.into_iter().flat_map(|tls| &tls.listen).map(|address| (*address, true)));
+    let tls = tls.map(|settings| Tls::load(settings, None)).transpose()?.map(Arc::new);
+    let mut listeners = Vec::new();
+    let (mut addresses, mut tls_addresses) = (Vec::new(), Vec::new());
+    for (address, tls) in listed {
+        let socket = bound(address)?;
+        let list = if tls { &mut tls_addresses } else { &mut addresses };
+        list.push(socket.local_addr().map_err(machine)?);
+        listeners.push(Listener { socket, tls });
+    }
     let desk = config.admin.map(bound).transpose()?;
     let admin = desk.as_ref().map(std::net::TcpListener::local_addr).transpose().map_err(machine)?;
     let (stop, stopped) = watch::channel(false);
     let (ready, is_ready) = std::sync::mpsc::channel();
     let file = file.to_path_buf();
     let control = std::thread::Builder::new().name("control".into()).spawn(move || {
-        let house = House { file, config: Arc::new(config), listeners, desk, stopped };
+        let house = House { file, config: Arc::new(config), listeners, tls, desk, stopped };
         if let Err(fault) = house.run(&ready) {
             // Where the start has failed already, it has been told.
             let _ = ready.send(Err(fault));
@@ -93,7 +108,7 @@ pub fn start(file: &Path) -> Result<Running, StartFault> {
     });
     let control = control.map_err(machine)?;
     match is_ready.recv() {
-        Ok(Ok(())) => Ok(Running { addresses, admin, stop, threads: vec![control] }),
+        Ok(Ok(())) => Ok(Running { addresses, tls_addresses, admin, stop, threads: vec![control] }),
         Ok(Err(fault)) => Err(StartFault::Machine(fault)),
         Err(_) => Err(StartFault::Machine(anyhow::anyhow!("the control thread ended"))),
     }
@@ -103,7 +118,8 @@ pub fn start(file: &Path) -> Result<Running, StartFault> {
 struct House {
     file: PathBuf,
     config: Arc<Config>,
-    listeners: Vec<std::net::TcpListener>,
+    listeners: Vec<Listener>,
+    tls: Option<Arc<Tls>>,
     desk: Option<std::net::TcpListener>,
     stopped: watch::Receiver<bool>,
 }
@@ -115,7 +131,7 @@ impl House {
     }
 
     async fn live(self, ready: &std::sync::mpsc::Sender<anyhow::Result<()>>) -> anyhow::Result<()> {
-        let Self { file, config, listeners, desk, stopped } = self;
+        let Self { file, config, listeners, tls, desk, stopped } = self;
         let metrics = Arc::new(Metrics::default());
         let engine = Engine::new(config.plugins.cache.clone(), Arc::clone(&metrics))?;
         let (changes, mut inbox) = mpsc::unbounded_channel();
@@ -130,7 +146,7 @@ impl House {
         });
         let mut folder = Folder::new(&config.plugins);
         let first = folder.scan_now();
-        let (terms, terms_receiver) = watch::channel(Terms::new(&config.server));
+        let (terms, terms_receiver) = watch::channel(Terms::new(&config.server, tls.clone()));
         let mut control = Control {
             text: std::fs::read(&file).ok(),
             pending: None,
@@ -138,6 +154,8 @@ impl House {
             services: Arc::new(Services::new(tokio::runtime::Handle::current())),
             keys: Arc::new(KeySets::load(&config.keys, &KeySets::default())),
             key_watch: None,
+            tls,
+            tls_watch: None,
             plugins: BTreeMap::new(),
             uses: BTreeMap::new(),
             workers: Vec::new(),
@@ -169,7 +187,7 @@ impl House {
             })?);
         }
         control.first(first, &mut inbox).await;
-        control.watch_keys();
+        control.watch_files();
         let stopping = Arc::new(AtomicBool::new(false));
         if let Some(desk) = desk {
             let (status, services) = (Arc::clone(&control.status), Arc::clone(&control.services));
@@ -206,7 +224,7 @@ async fn stop_on(
 }
 
 fn acceptor(
-    listeners: Vec<std::net::TcpListener>,
+    listeners: Vec<Listener>,
     inboxes: Vec<Inbox>,
     metrics: Arc<Metrics>,
     most: usize,

@@ -1,43 +1,9 @@
-//! Noticing that a file of keys changed: replaced by a rename, rewritten, or swapped behind a symbolic link as
-//! Kubernetes does it.
+//! Key sets follow their files.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::{Duration, Instant};
-
-use notify::event::{AccessKind, EventKind};
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::KeySets;
-
-/// A file is read when its folder was quiet for this long: a half-written secret is a wrong secret.
-const QUIET: Duration = Duration::from_millis(50);
-
-/// A folder that is never quiet does not keep new keys away for longer than this.
-const MOST_WAIT: Duration = Duration::from_secs(1);
-
-/// How often files are read without any notice: notices can be lost, and links may lead to folders that are not
-/// watched.
-const RESCAN: Duration = Duration::from_secs(5);
-
-/// Watches as long as it lives.
-#[derive(Debug)]
-#[must_use = "watching ends when this is dropped"]
-pub struct Watch(Sender<Notice>);
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        // The thread may have ended by itself.
-        let _ = self.0.send(Notice::Stop);
-    }
-}
-
-enum Notice {
-    Changed,
-    Stop,
-}
+use crate::files;
 
 /// Refreshes the sets when their files change, on a thread of its own named `keys`, and tells `changed` the names of
 /// the sets that have new keys.
@@ -45,75 +11,13 @@ enum Notice {
 /// # Errors
 ///
 /// The thread cannot be started. Where the system gives no notices of changes, files are read every 5 s.
-pub fn watch(sets: Arc<KeySets>, changed: impl Fn(&[Arc<str>]) + Send + 'static) -> std::io::Result<Watch> {
-    let (sender, notices) = channel();
-    let watcher = watcher(sender.clone());
-    std::thread::Builder::new().name("keys".to_owned()).spawn(move || run(&sets, watcher, &notices, &changed))?;
-    Ok(Watch(sender))
-}
-
-fn watcher(sender: Sender<Notice>) -> Option<RecommendedWatcher> {
-    let notice = move |event: notify::Result<notify::Event>| {
-        // That somebody, for example we, opened a file is no change.
-        if !matches!(event, Ok(notify::Event { kind: EventKind::Access(AccessKind::Open(_) | AccessKind::Read), .. })) {
-            // The thread may have ended.
-            let _ = sender.send(Notice::Changed);
-        }
-    };
-    notify::recommended_watcher(notice)
-        .inspect_err(|fault| tracing::warn!(%fault, "key files are not watched, only read every few seconds"))
-        .ok()
-}
-
-fn run(
-    sets: &KeySets,
-    mut watcher: Option<RecommendedWatcher>,
-    notices: &Receiver<Notice>,
-    changed: &dyn Fn(&[Arc<str>]),
-) {
-    loop {
-        // Each time anew: a folder may have been replaced. A folder that is not there is read again by and by.
-        if let Some(watcher) = &mut watcher {
-            for folder in folders(sets) {
-                let _ = watcher.watch(&folder, RecursiveMode::NonRecursive);
-            }
-        }
+pub fn watch(sets: Arc<KeySets>, changed: impl Fn(&[Arc<str>]) + Send + 'static) -> std::io::Result<files::Watch> {
+    let files = Arc::clone(&sets);
+    let read = move || {
         let names = sets.refresh();
         if !names.is_empty() {
             changed(&names);
         }
-        match notices.recv_timeout(RESCAN) {
-            Ok(Notice::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-            Err(RecvTimeoutError::Timeout) => {}
-            Ok(Notice::Changed) => {
-                if let Notice::Stop = wait_for_quiet(notices) {
-                    return;
-                }
-            }
-        }
-    }
-}
-
-fn wait_for_quiet(notices: &Receiver<Notice>) -> Notice {
-    let begin = Instant::now();
-    while begin.elapsed() < MOST_WAIT {
-        match notices.recv_timeout(QUIET) {
-            Ok(Notice::Changed) => {}
-            Ok(Notice::Stop) | Err(RecvTimeoutError::Disconnected) => return Notice::Stop,
-            Err(RecvTimeoutError::Timeout) => break,
-        }
-    }
-    Notice::Changed
-}
-
-/// The folders of the files, and of what they are links to.
-fn folders(sets: &KeySets) -> BTreeSet<PathBuf> {
-    let folder = |file: &Path| match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => PathBuf::from("."),
     };
-    sets.files()
-        .flat_map(|file| [Some(folder(file)), file.canonicalize().ok().map(|real| folder(&real))])
-        .flatten()
-        .collect()
+    files::watch("keys", move || files.files().map(Into::into).collect(), read)
 }

@@ -173,6 +173,12 @@ impl inputs::Host for State {
     fn client_address(&mut self) -> Result<u32> {
         self.declare(Input::ClientAddress)
     }
+    fn client_certificate_subject(&mut self) -> Result<u32> {
+        self.declare(Input::ClientCertificateSubject)
+    }
+    fn client_certificate_fingerprint(&mut self) -> Result<u32> {
+        self.declare(Input::ClientCertificateFingerprint)
+    }
     fn caller_subject(&mut self) -> Result<u32> {
         self.declare_after_auth(Input::CallerSubject)
     }

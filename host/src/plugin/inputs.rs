@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use super::verdict::Caller;
 use super::{BodyInput, Declaration, Input};
+use crate::tls::ClientCertificate;
 
 /// What plugins may see of one request. Borrowed: nothing is copied for a part that nobody declared.
 pub struct View<'a> {
@@ -19,6 +20,8 @@ pub struct View<'a> {
     pub scheme: &'static str,
     /// The client's address as text.
     pub client: &'a str,
+    /// The certificate that the client showed.
+    pub certificate: Option<&'a ClientCertificate>,
     /// Who is calling, after auth.
     pub caller: Option<&'a Caller>,
     /// The whole body where it is held.
@@ -67,6 +70,8 @@ impl View<'_> {
             Input::Header(name) => header_text(&head.headers, name)?,
             Input::Cookie(name) => cookie(&head.headers, name)?,
             Input::ClientAddress => Some(Cow::Borrowed(self.client)),
+            Input::ClientCertificateSubject => self.certificate.map(|shown| Cow::Borrowed(&*shown.subject)),
+            Input::ClientCertificateFingerprint => self.certificate.map(|shown| Cow::Borrowed(&*shown.fingerprint)),
             Input::CallerSubject => self.caller.map(|caller| Cow::Borrowed(&*caller.subject)),
             Input::CallerPlan => self.caller.and_then(|caller| caller.plan.as_deref()).map(Cow::Borrowed),
             Input::CallerScopes => self.caller.map(|caller| Cow::Borrowed(&*caller.scopes)),
@@ -235,7 +240,7 @@ mod tests {
     }
 
     fn view(head: &Parts) -> View<'_> {
-        View { head, scheme: "http", client: "192.0.2.1", caller: None, body: None }
+        View { head, scheme: "http", client: "192.0.2.1", certificate: None, caller: None, body: None }
     }
 
     #[test]

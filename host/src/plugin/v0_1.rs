@@ -52,6 +52,8 @@ const INTERFACES: [(&str, &[&str]); 8] = [
             "header",
             "cookie",
             "client-address",
+            "client-certificate-subject",
+            "client-certificate-fingerprint",
             "caller-subject",
             "caller-plan",
             "caller-scopes",

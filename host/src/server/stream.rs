@@ -6,10 +6,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 use super::activity::Activity;
+use crate::clean::Scheme;
 
 /// What an HTTP/2 client with prior knowledge says first (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -23,15 +26,95 @@ pub(super) enum Protocol {
     Http2,
 }
 
+/// What bytes come over.
+pub(super) enum Io {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Io {
+    pub(super) fn scheme(&self) -> Scheme {
+        match self {
+            Self::Plain(_) => Scheme::Http,
+            Self::Tls(_) => Scheme::Https,
+        }
+    }
+
+    /// What was agreed on in the handshake (ALPN, RFC 7301).
+    pub(super) fn agreed(&self) -> Option<Protocol> {
+        let Self::Tls(stream) = self else { return None };
+        match stream.get_ref().1.alpn_protocol()? {
+            b"h2" => Some(Protocol::Http2),
+            _ => Some(Protocol::Http1),
+        }
+    }
+
+    /// The client's certificate, verified in the handshake.
+    pub(super) fn certificate(&self) -> Option<&CertificateDer<'static>> {
+        let Self::Tls(stream) = self else { return None };
+        stream.get_ref().1.peer_certificates()?.first()
+    }
+}
+
+impl AsyncRead for Io {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
 /// A connection, with what was read of it to find out the protocol.
 pub(super) struct Stream {
-    inner: TcpStream,
+    inner: Io,
     first: Bytes,
     activity: Arc<Activity>,
 }
 
 impl Stream {
-    pub(super) fn new(inner: TcpStream, activity: Arc<Activity>) -> Self {
+    pub(super) fn new(inner: Io, activity: Arc<Activity>) -> Self {
         Self { inner, first: Bytes::new(), activity }
     }
 

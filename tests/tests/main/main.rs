@@ -31,4 +31,5 @@ mod remembered;
 mod rollback;
 mod routing;
 mod shop;
+mod tls;
 mod validation;

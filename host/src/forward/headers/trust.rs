@@ -9,6 +9,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use super::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, REQUEST_ID};
 use crate::clean::{Scheme, authority};
 use crate::config::Cidr;
+use crate::tls::ClientCertificate;
 
 /// The longest id of a request that is taken from a trusted peer. A UUID has 36.
 const REQUEST_ID_BYTES: usize = 128;
@@ -42,6 +43,8 @@ pub struct Peer {
     pub scheme: Scheme,
     /// Whether its forwarding fields are believed.
     pub trusted: bool,
+    /// The certificate that it showed in its TLS handshake.
+    pub certificate: Option<Rc<ClientCertificate>>,
     /// The address as text.
     pub name: Rc<str>,
     /// The same as a field's value.
@@ -80,6 +83,7 @@ impl Peer {
             address,
             scheme,
             trusted: is_trusted(trusted, address),
+            certificate: None,
             name: address.to_string().into(),
             text: value(address.to_string()),
             forwarded: value(element(address, scheme)),
