@@ -1,10 +1,13 @@
 //! `cargo xtask run`: the gateway in front of three demo services, and what to try with them, until Ctrl-C.
 
 use std::io::Read;
+use std::net::SocketAddr;
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::demo::service::Services;
 use crate::process::{Running, run as run_command, tied};
 use crate::{demo, guests, house, ready};
 
@@ -19,15 +22,18 @@ pub fn run() -> Result<()> {
     run_command(house::workspace_cargo().args(["build", "--release", "--package", "gatewright"]))?;
     let secret = secret()?;
     let token = demo::mint(&secret, "ada", demo::SCOPES, demo::now())?;
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(show(&secret, &token))
+    let mut gateway = tied(&house::gateway());
+    gateway.arg("run").arg("--config").arg(house::quickstart()).env(demo::SECRET_VARIABLE, &secret);
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let services = demo::services().await?;
+        show(services, &mut gateway, demo::ADMIN, &text(&token)).await
+    })
 }
 
-async fn show(secret: &str, token: &str) -> Result<()> {
-    let mut services = demo::services().await?;
+/// Runs services and gateway until a signal comes, and prints the text once the gateway is ready; then all of it has ended.
+async fn show(mut services: Services, gateway: &mut Command, admin: SocketAddr, text: &str) -> Result<()> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let mut gateway = Running::start(
-        tied(&house::gateway()).arg("run").arg("--config").arg(house::quickstart()).env(demo::SECRET_VARIABLE, secret),
-    )?;
+    let mut gateway = Running::start(gateway)?;
     let mut told = false;
     let ended = loop {
         tokio::select! {
@@ -38,9 +44,9 @@ async fn show(secret: &str, token: &str) -> Result<()> {
                 if let Err(fault) = gateway.still() {
                     break Err(fault);
                 }
-                if !told && ready::answers(demo::ADMIN, "/readyz").await {
+                if !told && ready::answers(admin, "/readyz").await {
                     told = true;
-                    print!("{}", text(token));
+                    print!("{text}");
                 }
             }
         }
@@ -71,4 +77,48 @@ fn text(token: &str) -> String {
     }
     text.push('\n');
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+    use std::path::Path;
+
+    use rustix::process::{Signal, getpid, kill_process};
+
+    use super::*;
+
+    #[test]
+    fn ctrl_c_ends_everything_that_was_started() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let noted = folder.path().join("process");
+        // In the gateway's place something that notes which process it is, and runs for longer than any test.
+        let mut gateway = tied(Path::new("sh"));
+        gateway.args(["-c", "echo $$ >\"$0.draft\" && mv \"$0.draft\" \"$0\" && exec sleep 600"]).arg(&noted);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (users, process) = runtime.block_on(async {
+            let mut services = Services::new();
+            let users = services.open("users", "127.0.0.1:0".parse()?).await?;
+            let interrupted = async {
+                let process = loop {
+                    match std::fs::read_to_string(&noted) {
+                        Ok(process) => break process,
+                        Err(_) => tokio::time::sleep(ready::GLANCE).await,
+                    }
+                };
+                assert!(TcpStream::connect(users).is_ok());
+                kill_process(getpid(), Signal::INT)?;
+                anyhow::Ok(process)
+            };
+            let nowhere = ready::free_address()?;
+            let (shown, process) = tokio::join!(show(services, &mut gateway, nowhere, ""), interrupted);
+            shown?;
+            anyhow::Ok((users, process?))
+        })?;
+        // As at the end of the command.
+        drop(runtime);
+        assert!(TcpStream::connect(users).is_err());
+        assert!(!Path::new(&format!("/proc/{}", process.trim())).exists());
+        Ok(())
+    }
 }
