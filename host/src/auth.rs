@@ -65,8 +65,10 @@ impl Auth {
             if let Some(body) = &plugin.shared.declaration.body {
                 request.hold(body, scene.budget).await?;
             }
-            let verdict =
-                plugin.identify(&request.view(), scene.now).map_err(|none| Refusal::no_verdict(Stage::Auth, none))?;
+            let verdict = plugin
+                .identify(&request.view(), scene.now)
+                .await
+                .map_err(|none| Refusal::no_verdict(Stage::Auth, none))?;
             match &*verdict {
                 Ok(Identified::NotMine) => {}
                 Ok(Identified::Granted(grant)) => {

@@ -15,7 +15,7 @@ use crate::keys::{self, KeySets};
 use crate::limit::{FailedAuth, Limits, Tables};
 use crate::metrics::Metrics;
 use crate::plugin::folder::{Event as FolderEvent, Watch as FolderWatch};
-use crate::plugin::{Compiler, Engine, Instance, Loaded, Use, UseName};
+use crate::plugin::{Compiler, Engine, Instance, Loaded, Pool, Use, UseName};
 use crate::server::Terms;
 use crate::tls::Tls;
 
@@ -66,6 +66,8 @@ struct Control {
     pending: Option<Arc<Config>>,
     engine: Arc<Engine>,
     compiler: Compiler,
+    /// Where the calls of offloaded plugins run.
+    pool: Arc<Pool>,
     /// Plugins whose files found too many others waiting to be compiled.
     crowded: BTreeSet<Arc<str>>,
     /// Tells of the plugin folder; none: the start is not over, or failed.
@@ -218,7 +220,8 @@ impl Control {
 
     fn ground(&self, keys: &Arc<KeySets>) -> Ground {
         let (engine, keys) = (Arc::clone(&self.engine), Arc::clone(keys));
-        Ground { engine, keys, workers: self.workers.len(), live: self.uses.clone() }
+        let pool = Arc::clone(&self.pool);
+        Ground { engine, keys, workers: self.workers.len(), pool, live: self.uses.clone() }
     }
 
     /// Hands a plan to every worker, and waits until all have it: from then on no new request begins with the old one.

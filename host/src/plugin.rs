@@ -12,6 +12,7 @@ mod engine;
 pub mod folder;
 mod inputs;
 mod local;
+mod offload;
 mod recall;
 mod suspension;
 mod r#use;
@@ -30,6 +31,7 @@ pub use engine::{Engine, LoadFault, Version, hex};
 pub(crate) use inputs::conceal;
 pub use inputs::{Unclear, View};
 pub use local::{Local, NoVerdict};
+pub use offload::Pool;
 pub use r#use::{Instance, Use, UseFault, UseName};
 pub use verdict::Verdict;
 
@@ -129,6 +131,9 @@ pub enum Failure {
     /// It answered what cannot be.
     #[error("bad answer: {0}")]
     Answer(String),
+    /// All threads for plugins of its placement were busy for too long.
+    #[error("no place in time: too many calls wait for `plugins.offload_threads`")]
+    Overload,
     /// It failed too often of late and is not called.
     #[error("suspended")]
     Suspended,
@@ -147,6 +152,7 @@ impl Failure {
             Self::Time => "time",
             Self::Memory => "memory",
             Self::Answer(_) => "answer",
+            Self::Overload => "overload",
             Self::Suspended => "suspended",
         }
     }

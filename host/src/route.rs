@@ -77,7 +77,7 @@ impl Routing {
             request.hold(body, scene.budget).await?;
         }
         let verdict =
-            plugin.route(&request.view(), scene.now).map_err(|none| Refusal::no_verdict(Stage::Routing, none))?;
+            plugin.route(&request.view(), scene.now).await.map_err(|none| Refusal::no_verdict(Stage::Routing, none))?;
         let target = match &*verdict {
             Ok(Decision::Forward(target)) => target,
             Ok(Decision::Respond(_)) => return Ok(Routed::Respond(verdict)),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::groups::{List, OrFalse};
-use super::kinds::{FILE, Name, Parsed, Role, SPAN, Size, Time, Words};
+use super::kinds::{Count, FILE, Name, Parsed, Role, SPAN, Size, Time, Words};
 use super::source::{Source, Space};
 use super::table::Table;
 use super::texts;
@@ -19,6 +19,8 @@ const MEMORY: Size<usize> = Size(64 << 10..=4 << 30);
 const CALL: Time = Time(Duration::from_micros(100), Duration::from_mins(1));
 /// A compile takes seconds for the largest plugins that we know.
 const COMPILE: Time = Time(Duration::from_millis(1), Duration::from_hours(1));
+/// More threads than cores help nobody; each has instances of its own.
+const THREADS: Count<u16> = Count(1..=64);
 const SHA256: Parsed<[u8; 32]> = Parsed {
     what: "64 lower-case hexadecimal digits",
     parse: texts::sha256,
@@ -40,6 +42,10 @@ pub struct Plugins {
     pub compile_time: Duration,
     /// A version that is suspended this soon after its swap makes place for the one before it; zero: never.
     pub probation: Duration,
+    /// Threads that run the calls of offloaded plugins.
+    pub offload_threads: usize,
+    /// Calls of one use that may wait for such a thread.
+    pub offload_queue: usize,
 }
 
 impl Plugins {
@@ -53,6 +59,7 @@ impl Plugins {
                        most two others.";
         let probation = "A version that is suspended this soon after its swap makes place for the one before it; \
                          `0s`: never.";
+        let queue = "Calls of one use that may wait for such a thread; more are failures of the kind `overload`.";
         let cache = t.given("cache", cache, &OrFalse(FILE)).map(|path| path.map(|path| t.resolve(path)));
         Self {
             folder: t.resolve(folder),
@@ -61,6 +68,10 @@ impl Plugins {
             file_bytes: t.or("file_bytes", "The largest file that is taken.", 32 << 20, &Size(1 << 10..=1 << 30)),
             compile_time: t.or("compile_time", compile, Duration::from_mins(1), &COMPILE),
             probation: t.or("probation", probation, Duration::from_secs(30), &SPAN),
+            offload_threads: t
+                .or("offload_threads", "Threads for plugins that are placed `offload`.", 2, &THREADS)
+                .into(),
+            offload_queue: t.or("offload_queue", queue, 64, &Count(1..=65_535_u16)).into(),
         }
     }
 }
@@ -127,7 +138,7 @@ impl Plugin {
         let placements = Words(&[("inline", Placement::Inline), ("offload", Placement::Offload)]);
         let isolation = "`reused`: an instance per worker is kept; `fresh`: a new one for every request.";
         let placement = "`inline`: on the worker; `offload`: on a few threads, for plugins that are slow by nature. \
-                         Accepted, and not carried out yet.";
+                         Waiting for a place among them counts against the time of a call.";
         let remember = "The longest a verdict is remembered, whatever the plugin says; `0s`: never.";
         let configure = Time(Duration::from_millis(1), Duration::from_mins(5));
         Self {

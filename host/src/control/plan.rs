@@ -16,12 +16,12 @@ use crate::keys::KeySets;
 use crate::limit::{FailedAuth, Limits};
 use crate::log::{AccessLog, Tally};
 use crate::metrics::Metrics;
-use crate::plugin::{Engine, Instance, Local, Slot, Stage, Use, UseFault, UseName, Version};
+use crate::plugin::{Engine, Instance, Local, Pool, Slot, Stage, Use, UseFault, UseName, Version};
 use crate::request::Budget;
 use crate::route::Routing;
 use crate::validate::Validation;
 
-/// Uses by name, and the new instances of each, one per worker.
+/// Uses by name, and the new instances of each, one per worker; none of those that are offloaded.
 #[derive(Default)]
 pub(super) struct Prepared {
     pub(super) uses: BTreeMap<UseName, Arc<Use>>,
@@ -40,6 +40,7 @@ pub(super) struct Ground {
     pub(super) engine: Arc<Engine>,
     pub(super) keys: Arc<KeySets>,
     pub(super) workers: usize,
+    pub(super) pool: Arc<Pool>,
     /// Uses that are live: one that would be the same is kept.
     pub(super) live: BTreeMap<UseName, Arc<Use>>,
 }
@@ -80,8 +81,15 @@ impl Ground {
                 prepared.uses.insert(name, Arc::clone(kept));
                 continue;
             }
-            let made = Use::prepare(&self.engine, version, name.clone(), used, &host, Arc::new(keys), self.workers);
+            let offloaded = host.placement == config::Placement::Offload;
+            let count = if offloaded { self.pool.most_threads() } else { self.workers };
+            let made = Use::prepare(&self.engine, version, name.clone(), used, &host, Arc::new(keys), count);
             let (made, instances) = made.map_err(|fault| PlanFault { plugin: Arc::clone(&used.plugin), fault })?;
+            if offloaded {
+                made.place(&self.pool, instances);
+                prepared.uses.insert(name, made);
+                continue;
+            }
             prepared.uses.insert(name.clone(), made);
             prepared.instances.insert(name, instances);
         }

@@ -22,7 +22,7 @@ use crate::keys::KeySets;
 use crate::limit::Tables;
 use crate::metrics::Metrics;
 use crate::plugin::folder::{self, Event, Folder};
-use crate::plugin::{Compiler, Engine, LoadFault, Source, Version};
+use crate::plugin::{Compiler, Engine, LoadFault, Pool, Source, Version};
 use crate::server::{self, Inbox, Listener, Terms};
 use crate::tls::{Tls, TlsFault};
 
@@ -167,6 +167,7 @@ impl House {
             config: Arc::clone(&config),
             engine,
             compiler,
+            pool: Arc::new(Pool::new(config.plugins.offload_threads, config.plugins.offload_queue)),
             crowded: BTreeSet::new(),
             folder_watch: None,
         };

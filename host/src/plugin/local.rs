@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use super::Failure;
 use super::capabilities::Trace;
 use super::inputs::{Texts, Unclear, View};
-use super::recall::{Found, Recall};
+use super::offload::Asked;
+use super::recall::{Found, Question, Recall};
 use super::r#use::{Instance, Use};
 use super::verdict::{Answered, Decision, Identified, Verdict};
 use crate::config;
@@ -20,6 +21,13 @@ pub struct Local {
     instance: RefCell<Option<Instance>>,
     /// Where the plugin promised that its verdicts may be remembered, and the operator lets them be.
     recall: Option<RefCell<Recall>>,
+}
+
+/// How far a question got on its worker.
+enum Step {
+    Answered(Answered),
+    /// Others are to be asked.
+    Away(Box<Asked>, Option<Question>),
 }
 
 /// A call that ended without a verdict.
@@ -46,8 +54,8 @@ impl Local {
     ///
     /// # Errors
     /// There is no verdict.
-    pub fn identify(&self, view: &View<'_>, now: Instant) -> Result<Verdict<Identified>, NoVerdict> {
-        match self.ask(view, now)? {
+    pub async fn identify(&self, view: &View<'_>, now: Instant) -> Result<Verdict<Identified>, NoVerdict> {
+        match self.ask(view, now).await? {
             Answered::Identified(verdict) => Ok(verdict),
             Answered::Checked(_) | Answered::Routed(_) => Err(Self::wrong_stage()),
         }
@@ -57,8 +65,8 @@ impl Local {
     ///
     /// # Errors
     /// There is no verdict.
-    pub fn check(&self, view: &View<'_>, now: Instant) -> Result<Verdict<()>, NoVerdict> {
-        match self.ask(view, now)? {
+    pub async fn check(&self, view: &View<'_>, now: Instant) -> Result<Verdict<()>, NoVerdict> {
+        match self.ask(view, now).await? {
             Answered::Checked(verdict) => Ok(verdict),
             Answered::Identified(_) | Answered::Routed(_) => Err(Self::wrong_stage()),
         }
@@ -68,8 +76,8 @@ impl Local {
     ///
     /// # Errors
     /// There is no verdict.
-    pub fn route(&self, view: &View<'_>, now: Instant) -> Result<Verdict<Decision>, NoVerdict> {
-        match self.ask(view, now)? {
+    pub async fn route(&self, view: &View<'_>, now: Instant) -> Result<Verdict<Decision>, NoVerdict> {
+        match self.ask(view, now).await? {
             Answered::Routed(verdict) => Ok(verdict),
             Answered::Identified(_) | Answered::Checked(_) => Err(Self::wrong_stage()),
         }
@@ -79,6 +87,9 @@ impl Local {
     #[must_use]
     pub fn blame(&self, failure: Failure, now: Instant) -> Failure {
         self.instance.take();
+        if let Some(offload) = self.shared.offload() {
+            offload.idle().clear();
+        }
         if let Some(recall) = &self.recall {
             recall.borrow_mut().forget();
         }
@@ -97,31 +108,63 @@ impl Local {
     }
 
     /// The verdict that is remembered, or else the plugin's.
-    fn ask(&self, view: &View<'_>, now: Instant) -> Result<Answered, NoVerdict> {
+    async fn ask(&self, view: &View<'_>, now: Instant) -> Result<Answered, NoVerdict> {
+        match self.ask_here(view, now)? {
+            Step::Answered(answer) => Ok(answer),
+            // In a box, so that the requests of all others stay as small as they are.
+            Step::Away(asked, question) => Box::pin(self.ask_away(asked, question, now)).await,
+        }
+    }
+
+    /// Asks as far as that can be done on this thread.
+    fn ask_here(&self, view: &View<'_>, now: Instant) -> Result<Step, NoVerdict> {
         let shared = &*self.shared;
         if shared.is_suspended(now) {
             return Err(NoVerdict::Failed(Failure::Suspended));
         }
         let texts = view.texts(&shared.declaration).map_err(NoVerdict::Unclear)?;
-        let Some(recall) = &self.recall else { return self.call(view, &texts, now).map(|(answer, _)| answer) };
-        let question = match view.body_for(&shared.declaration) {
-            Some(_) => {
+        let question = match (&self.recall, view.body_for(&shared.declaration)) {
+            (None, _) => None,
+            (Some(recall), Some(_)) => {
                 recall.borrow().saw_body();
                 None
             }
-            None => {
+            (Some(recall), None) => {
                 let all_headers = shared.declaration.all_headers;
                 match recall.borrow_mut().find(shared.generation(), (view, &texts), all_headers, now) {
-                    Found::Verdict(answer) => return Ok(answer),
+                    Found::Verdict(answer) => return Ok(Step::Answered(answer)),
                     Found::Nothing(question) => Some(question),
                 }
             }
         };
-        let (answer, trace) = self.call(view, &texts, now)?;
-        if let Some(question) = question {
-            recall.borrow_mut().keep(question, &answer, &trace, shared.generation(), now);
+        if shared.offload().is_some() {
+            return Ok(Step::Away(Box::new(Asked::of(view, texts, &shared.declaration)), question));
         }
+        let (answer, trace) = self.call(view, &texts, now)?;
+        self.keep(question, &answer, &trace, now);
+        Ok(Step::Answered(answer))
+    }
+
+    /// Has another thread ask.
+    async fn ask_away(
+        &self,
+        asked: Box<Asked>,
+        question: Option<Question>,
+        now: Instant,
+    ) -> Result<Answered, NoVerdict> {
+        let shared = &self.shared;
+        let Some(offload) = shared.offload() else { return Err(Self::wrong_stage()) };
+        shared.counts.calls.fetch_add(1, Relaxed);
+        let (outcome, trace) = offload.call(shared, *asked).await.map_err(NoVerdict::Failed)?;
+        let answer = outcome.into();
+        self.keep(question, &answer, &trace, now);
         Ok(answer)
+    }
+
+    fn keep(&self, question: Option<Question>, answer: &Answered, trace: &Trace, now: Instant) {
+        if let (Some(recall), Some(question)) = (&self.recall, question) {
+            recall.borrow_mut().keep(question, answer, trace, self.shared.generation(), now);
+        }
     }
 
     fn call(&self, view: &View<'_>, texts: &Texts<'_>, now: Instant) -> Result<(Answered, Trace), NoVerdict> {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
@@ -15,6 +15,7 @@ use super::capabilities::{GrantedKeys, State, Trace};
 use super::clock::{TICK, Ticking};
 use super::engine::{Engine, Linked, LoadFault, Version};
 use super::inputs::{Texts, View};
+use super::offload::{Offload, Pool};
 use super::suspension::Suspension;
 use super::v0_1::{Functions, Outcome, Request};
 use super::{Declaration, Failure, Stage};
@@ -85,6 +86,7 @@ pub struct Use {
     pub counts: Counts,
     challenges: Vec<HeaderValue>,
     suspension: Suspension,
+    offload: OnceLock<Offload>,
 }
 
 /// What a use did, over all workers.
@@ -126,6 +128,7 @@ impl Use {
             counts: Counts::default(),
             challenges: Vec::new(),
             suspension: Suspension::default(),
+            offload: OnceLock::new(),
         };
         let mut instances = Vec::with_capacity(count);
         for _ in 0..count.max(1) {
@@ -141,6 +144,16 @@ impl Use {
             instances.push(instance);
         }
         Ok((Arc::new(prepared), instances))
+    }
+
+    /// Has its calls run by a pool from now on, with these instances; only the first time counts.
+    pub fn place(&self, pool: &Arc<Pool>, instances: Vec<Instance>) {
+        let _ = self.offload.set(Offload::new(Arc::clone(pool), instances));
+    }
+
+    /// Where its calls run; none: on the worker.
+    pub(super) fn offload(&self) -> Option<&Offload> {
+        self.offload.get()
     }
 
     /// Its challenges, as field values.
@@ -292,10 +305,15 @@ impl Instance {
             body: view.body_for(declaration).map(|body| &body[..]),
             all_headers: declaration.all_headers.then_some(&fields[..]),
         };
+        self.ask(request, r#use.host.call_time)
+    }
+
+    /// Asks the plugin, which may take so long; tells what the call did beside its answer.
+    pub(super) fn ask(&mut self, request: Request<'_>, time: Duration) -> (Result<Outcome, Failure>, Trace) {
         let state = self.store.data_mut();
         state.trace = Trace::default();
         state.memory.denied = false;
-        self.store.set_epoch_deadline(ticks(r#use.host.call_time));
+        self.store.set_epoch_deadline(ticks(time));
         let answer = self.functions.call(&mut self.store, request);
         let answer = answer.unwrap_or_else(|fault| Err(classify_call(&fault, self.store.data())));
         (answer, self.store.data().trace)

@@ -23,6 +23,7 @@ mod hostile;
 mod house;
 mod http2;
 mod limits;
+mod offload;
 mod pins;
 mod plugins;
 mod quickstart;

@@ -180,7 +180,7 @@ async fn fifty_swaps_under_load_cost_no_request_and_each_answer_is_of_one_versio
 }
 
 /// Asks again and again on a connection that is kept, and answers what was said.
-async fn load(gateway: Arc<Gateway>, stop: Arc<AtomicBool>) -> Vec<String> {
+pub(crate) async fn load(gateway: Arc<Gateway>, stop: Arc<AtomicBool>) -> Vec<String> {
     let connection = gateway.http1().await;
     let mut said = Vec::new();
     while !stop.load(Relaxed) {
@@ -195,7 +195,7 @@ pub(crate) fn failing(text: &str) -> Setup {
     setup(&format!("{host}{text}")).plugin("one", &hostile("fails-when-told"))
 }
 
-fn failures(kind: &str) -> String {
+pub(crate) fn failures(kind: &str) -> String {
     format!("gatewright_plugin_failures_total{{plugin=\"one\",kind=\"{kind}\"}}")
 }
 
@@ -245,7 +245,7 @@ async fn a_validation_that_may_fail_open_lets_requests_through() {
 }
 
 /// Counts its calls in a global, and says how many there were as the length of its answer.
-const COUNTING: &str = r#"
+pub(crate) const COUNTING: &str = r#"
     (global $calls (mut i32) (i32.const 0))
     (data (i32.const 4096) "**********")
     (func $route (result i32)

@@ -85,6 +85,8 @@ fn folder_at(path: &Path) -> Folder {
         file_bytes: MOST,
         compile_time: Duration::ZERO,
         probation: Duration::ZERO,
+        offload_threads: 1,
+        offload_queue: 1,
     })
 }
 
