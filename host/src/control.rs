@@ -252,32 +252,8 @@ impl Control {
     /// Lets the admin API see what is now.
     fn tell(&self) {
         let named: BTreeSet<Arc<str>> = uses(&self.config).map(|(_, used)| Arc::clone(&used.plugin)).collect();
-        let mut plugins: BTreeMap<Arc<str>, PluginStatus> = self
-            .plugins
-            .iter()
-            .map(|(name, plugin)| {
-                let state = match (&plugin.live, &plugin.fault, named.contains(name)) {
-                    (_, Some(_), _) if plugin.is_rolled_back() => "rolled-back",
-                    (_, Some(_), _) => "failed",
-                    (Some(_), None, true) => "live",
-                    (None, None, true) => "waiting",
-                    (_, None, false) => "unused",
-                };
-                let status = PluginStatus {
-                    state,
-                    digest: plugin.live.as_ref().map(|live| live.hex()),
-                    since: plugin.since,
-                    live_after_ms: plugin.live_after_ms,
-                    versions: plugin.versions,
-                    fault: plugin.fault.clone(),
-                    loading: plugin.is_loading(),
-                    removed: plugin.removed,
-                    remembered: 0,
-                    uses: Vec::new(),
-                };
-                (Arc::clone(name), status)
-            })
-            .collect();
+        let mut plugins: BTreeMap<Arc<str>, PluginStatus> =
+            self.plugins.iter().map(|(name, plugin)| (Arc::clone(name), plugin.status(named.contains(name)))).collect();
         for name in named {
             plugins.entry(name).or_insert_with(|| PluginStatus { state: "waiting", ..PluginStatus::default() });
         }

@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
+pub use bounds::Footprint;
 pub use compile::{Compiler, Loaded, Source};
 pub use engine::{Engine, LoadFault, Version, hex};
 pub(crate) use inputs::conceal;

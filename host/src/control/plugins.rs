@@ -1,14 +1,19 @@
 //! What becomes of each plugin of the folder.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::plan::versions;
 use super::probation::{Probation, RolledBack};
+use super::status::{PluginStatus, SeenStatus};
 use super::{Control, status};
 use crate::config::Config;
 use crate::plugin::folder::Event;
 use crate::plugin::{LoadFault, Loaded, Source, Version, hex};
+
+/// Files of a plugin that are remembered for operators.
+const MOST_SEEN: usize = 16;
 
 /// One plugin of the folder.
 #[derive(Default)]
@@ -28,11 +33,44 @@ pub(super) struct Plugin {
     pub(super) since: Option<u64>,
     pub(super) live_after_ms: Option<u64>,
     pub(super) versions: u64,
+    /// The last files, the newest first.
+    pub(super) seen: VecDeque<SeenStatus>,
 }
 
 impl Plugin {
+    /// Notes what became of a file.
+    pub(super) fn note(&mut self, digest: Option<String>, outcome: &'static str, reason: Option<&str>) {
+        self.seen.truncate(MOST_SEEN - 1);
+        let reason = reason.map(str::to_owned);
+        self.seen.push_front(SeenStatus { digest, at: status::unix_seconds(), outcome, reason });
+    }
+
+    /// What operators see of it, its uses not yet.
+    pub(super) fn status(&self, is_named: bool) -> PluginStatus {
+        let state = match (&self.live, &self.fault, is_named) {
+            (_, Some(_), _) if self.is_rolled_back() => "rolled-back",
+            (_, Some(_), _) => "failed",
+            (Some(_), None, true) => "live",
+            (None, None, true) => "waiting",
+            (_, None, false) => "unused",
+        };
+        PluginStatus {
+            state,
+            digest: self.live.as_ref().map(|live| live.hex()),
+            since: self.since,
+            live_after_ms: self.live_after_ms,
+            versions: self.versions,
+            fault: self.fault.clone(),
+            loading: self.is_loading(),
+            removed: self.removed,
+            remembered: 0,
+            seen: self.seen.clone(),
+            uses: Vec::new(),
+        }
+    }
+
     /// Whether the newest file is still being made a version.
-    pub(super) fn is_loading(&self) -> bool {
+    fn is_loading(&self) -> bool {
         let known = [&self.live, &self.candidate].into_iter().flatten().any(|known| Some(known.digest) == self.newest);
         self.newest.is_some() && !known && self.fault.is_none()
     }
@@ -144,9 +182,11 @@ impl Control {
             since: Some(status::unix_seconds()),
             live_after_ms: Some(milliseconds),
             versions: plugin.versions + 1,
+            seen: std::mem::take(&mut plugin.seen),
             probation: before.and_then(|before| Probation::new(before, self.config.plugins.probation)),
             ..Plugin::default()
         };
+        plugin.note(Some(version.hex()), "live", None);
         self.metrics.swap(name, "live");
         tracing::info!(plugin = &**name, digest = version.hex(), milliseconds, used, "plugin is live");
     }
@@ -155,6 +195,7 @@ impl Control {
         let plugin = self.plugins.entry(Arc::clone(name)).or_default();
         plugin.fault = Some(reason.to_owned());
         let digest = digest.map(|digest| hex(&digest));
+        plugin.note(digest.clone(), "rejected", Some(reason));
         let serving = plugin.live.as_ref().map(|live| live.hex());
         self.metrics.swap(name, "rejected");
         tracing::error!(plugin = &**name, digest, serving, reason, "plugin file rejected");

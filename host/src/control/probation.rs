@@ -70,6 +70,7 @@ impl Control {
         self.metrics.swap(&name, "rolled-back");
         tracing::error!(plugin = &*name, digest, serving, reason, "plugin rolled back");
         let Some(plugin) = self.plugins.get_mut(&name) else { return };
+        plugin.note(Some(failed.hex()), "rolled-back", Some(&reason));
         plugin.live = Some(before);
         plugin.candidate = None;
         plugin.since = Some(status::unix_seconds());

@@ -297,11 +297,12 @@ impl Control {
             let plugin = self.plugins.entry(name).or_default();
             *plugin = Plugin {
                 newest: Some(version.digest),
-                live: Some(version),
+                live: Some(Arc::clone(&version)),
                 since: Some(status::unix_seconds()),
                 versions: 1,
                 ..Plugin::default()
             };
+            plugin.note(Some(version.hex()), "live", None);
         }
         for (name, used) in uses(&config).filter(|(name, _)| !prepared.uses.contains_key(name)) {
             tracing::warn!(plugin = &*used.plugin, r#use = %name, "plugin is missing: its API answers 503 until it is there");

@@ -1,6 +1,6 @@
 //! What operators see of plugins.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -37,8 +37,25 @@ pub struct PluginStatus {
     pub removed: bool,
     /// Verdicts that needed no call, since the start.
     pub remembered: u64,
+    /// The last files that were seen under its name, the newest first.
+    pub seen: VecDeque<SeenStatus>,
     /// Its uses.
     pub uses: Vec<UseStatus>,
+}
+
+/// A file that was seen, and what became of it.
+#[derive(Clone, Serialize)]
+pub struct SeenStatus {
+    /// Its digest; none: it was not read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// When that became of it, in seconds since 1970.
+    pub at: u64,
+    /// `live`, `rejected` or `rolled-back`, as the swaps in the metrics.
+    pub outcome: &'static str,
+    /// Why it does not serve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// One use of a plugin.
@@ -54,6 +71,12 @@ pub struct UseStatus {
     pub failures: u64,
     /// Whether it is suspended.
     pub suspended: bool,
+    /// How often it was.
+    pub suspensions: u64,
+    /// Instances that are there, over all workers.
+    pub instances: usize,
+    /// Bytes of their linear memories.
+    pub memory_bytes: usize,
 }
 
 impl UseStatus {
@@ -64,6 +87,9 @@ impl UseStatus {
             calls: used.counts.calls.load(Relaxed),
             failures: used.counts.failures.load(Relaxed),
             suspended: used.is_suspended(now),
+            suspensions: used.counts.suspensions.load(Relaxed),
+            instances: used.footprint.instances.load(Relaxed),
+            memory_bytes: used.footprint.memory_bytes.load(Relaxed),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What one instance may take of memory and of the log.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
 use wasmtime::Result;
@@ -41,17 +43,36 @@ impl Lines {
     }
 }
 
+/// What the instances of a use have together.
+#[derive(Debug, Default)]
+pub struct Footprint {
+    /// Instances that are there.
+    pub instances: AtomicUsize,
+    /// Bytes of their linear memories.
+    pub memory_bytes: AtomicUsize,
+}
+
 /// Bounds an instance's memories and tables together.
 pub(super) struct Memory {
     most_bytes: usize,
     pub(super) bytes: usize,
     /// Whether growth was denied since this was last cleared.
     pub(super) denied: bool,
+    footprint: Arc<Footprint>,
 }
 
 impl Memory {
-    pub(super) fn new(most_bytes: usize) -> Self {
-        Self { most_bytes, bytes: 0, denied: false }
+    /// The memory of an instance that counts into this.
+    pub(super) fn new(most_bytes: usize, footprint: &Arc<Footprint>) -> Self {
+        footprint.instances.fetch_add(1, Relaxed);
+        Self { most_bytes, bytes: 0, denied: false, footprint: Arc::clone(footprint) }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.footprint.instances.fetch_sub(1, Relaxed);
+        self.footprint.memory_bytes.fetch_sub(self.bytes, Relaxed);
     }
 }
 
@@ -60,6 +81,7 @@ impl wasmtime::ResourceLimiter for Memory {
         let grown = self.bytes.saturating_add(desired.saturating_sub(current));
         let fits = grown <= self.most_bytes;
         if fits {
+            self.footprint.memory_bytes.fetch_add(grown - self.bytes, Relaxed);
             self.bytes = grown;
         } else {
             self.denied = true;

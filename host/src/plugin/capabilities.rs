@@ -65,7 +65,7 @@ impl Trace {
 }
 
 impl State {
-    pub(super) fn new(plugin: Arc<str>, api: Arc<str>, stage: Stage, keys: GrantedKeys, most_bytes: usize) -> Self {
+    pub(super) fn new(plugin: Arc<str>, api: Arc<str>, stage: Stage, keys: GrantedKeys, memory: Memory) -> Self {
         Self {
             plugin,
             api,
@@ -75,7 +75,7 @@ impl State {
             keys,
             verifiers: Vec::new(),
             trace: Trace::default(),
-            memory: Memory::new(most_bytes),
+            memory,
             lines: Lines::new(Instant::now()),
         }
     }

@@ -10,7 +10,7 @@ use http::HeaderValue;
 use smallvec::SmallVec;
 use wasmtime::{Store, Trap, WasmBacktrace};
 
-use super::bounds::line;
+use super::bounds::{Footprint, Memory, line};
 use super::capabilities::{GrantedKeys, State, Trace};
 use super::clock::{TICK, Ticking};
 use super::engine::{Engine, Linked, LoadFault, Version};
@@ -84,6 +84,8 @@ pub struct Use {
     pub(super) engine: Arc<Engine>,
     /// Calls, failures and suspensions over all workers.
     pub counts: Counts,
+    /// Its instances, wherever they are.
+    pub footprint: Arc<Footprint>,
     challenges: Vec<HeaderValue>,
     suspension: Suspension,
     offload: OnceLock<Offload>,
@@ -126,6 +128,7 @@ impl Use {
             linked,
             engine: Arc::clone(engine),
             counts: Counts::default(),
+            footprint: Arc::default(),
             challenges: Vec::new(),
             suspension: Suspension::default(),
             offload: OnceLock::new(),
@@ -170,7 +173,7 @@ impl Use {
             Arc::clone(&self.name.api),
             self.name.stage,
             Arc::clone(&self.keys),
-            self.host.memory_bytes,
+            Memory::new(self.host.memory_bytes, &self.footprint),
         );
         let ticking = self.engine.ticking();
         let mut store = Store::new(self.engine.raw(), state);

@@ -1,7 +1,9 @@
 //! What operators look at.
 
-use gatewright_tests::{Answer, Place, gateway, setup, upstream};
+use gatewright_tests::{Answer, Place, gateway, setup, sha256, upstream};
 use serde_json::Value;
+
+use crate::plugins::{ROUTED, says};
 
 const SHOP: &str = "[[api]]\nname = \"shop\"\npaths = [\"/a\"]\nservice = \"orders\"\n[[api.auth]]\nplugin = \"jwt\"\nsettings = { keys = \"demo\" }\n";
 
@@ -106,4 +108,23 @@ async fn what_is_private_is_not_served_to_clients() {
     for path in ["/metrics", "/plugins", "/services", "/livez", "/readyz"] {
         gateway.get(path).await.is(404);
     }
+}
+
+#[tokio::test]
+async fn a_plugin_tells_the_files_that_were_seen_and_what_its_instances_have() {
+    let orders = upstream("orders");
+    let gateway = setup(ROUTED).to(&orders).plugin("one", &says("first")).start();
+    gateway.swap_in("one", &says("second")).await;
+    gateway.drop_in("one", b"garbage");
+    let reason = gateway.rejects("one").await;
+    let plugin = gateway.plugin("one", |_| true).await.json;
+    let seen: Vec<_> = plugin["seen"].as_array().unwrap().iter().map(|one| (&one["outcome"], &one["digest"])).collect();
+    let file = |outcome: &str, bytes: &[u8]| (Value::from(outcome), Value::from(sha256(bytes)));
+    let files = [file("rejected", b"garbage"), file("live", &says("second")), file("live", &says("first"))];
+    assert_eq!(seen, files.iter().map(|(outcome, digest)| (outcome, digest)).collect::<Vec<_>>(), "{plugin}");
+    assert_eq!(plugin["seen"][0]["reason"], reason, "{plugin}");
+    // One for each of two workers, of two pages each; those of the version before are gone.
+    let used = &plugin["uses"][0];
+    assert_eq!((&used["instances"], &used["memory_bytes"]), (&2.into(), &(2 * 2 * 65_536).into()), "{used}");
+    assert_eq!(used["suspensions"], 0, "{used}");
 }

@@ -212,7 +212,8 @@ async fn a_plugin_that_fails_costs_exactly_one_503() {
         assert_eq!(gateway.metric(&failures(kind)).await, 1.0, "{kind}");
     }
     let plugin = gateway.plugin("one", |_| true).await;
-    assert_eq!(plugin.json["uses"][0]["failures"], 3, "{}", plugin.json);
+    let used = &plugin.json["uses"][0];
+    assert_eq!((&used["calls"], &used["failures"]), (&7.into(), &3.into()), "{used}");
 }
 
 #[tokio::test]
