@@ -12,6 +12,7 @@ use tokio::process::{Child, ChildStderr, ChildStdout};
 use tokio::task::JoinHandle;
 
 use crate::call::Call;
+use crate::connection::Connection;
 use crate::setup::{Setup, Voice, config_file};
 use crate::within;
 
@@ -93,7 +94,7 @@ impl Command {
             let mut text = String::new();
             errors.into_inner().read_to_string(&mut text).await.map(|_| text)
         });
-        Program { address, admin, child, output, errors, _folder: folder }
+        Program { address, admin, child, output, errors, folder }
     }
 }
 
@@ -122,7 +123,7 @@ pub struct Program {
     child: Child,
     output: Lines<BufReader<ChildStdout>>,
     errors: JoinHandle<std::io::Result<String>>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Program {
@@ -151,6 +152,33 @@ impl Program {
     /// None comes.
     pub async fn text(&mut self) -> String {
         within("a line of the access log", self.output.next_line()).await.unwrap().expect("a line")
+    }
+
+    /// A connection over HTTP/1.1 that is kept.
+    pub async fn http1(&self) -> Connection {
+        Connection::http1(self.address, None).await
+    }
+
+    /// Drops a plugin into its folder, in one step.
+    ///
+    /// # Panics
+    /// There is no room.
+    pub fn drop_in(&self, name: &str, bytes: &[u8]) {
+        let plugins = self.folder.path().join("plugins");
+        let draft = plugins.join(".draft");
+        std::fs::write(&draft, bytes).unwrap();
+        std::fs::rename(draft, plugins.join(format!("{name}.wasm"))).unwrap();
+    }
+
+    /// Bytes of it that are in the machine's memory.
+    ///
+    /// # Panics
+    /// It has ended, or the system has no `/proc`.
+    #[must_use]
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().expect("running"))).unwrap();
+        let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+        kibibytes.expect("a figure").parse::<u64>().unwrap() * 1024
     }
 
     /// Sends it `SIGTERM`.

@@ -10,5 +10,6 @@ pub mod packages;
 pub mod process;
 pub mod ready;
 pub mod run;
+pub mod soak;
 pub mod test;
 pub mod wasm;

@@ -1,7 +1,7 @@
 //! Arguments, then one call.
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, guests, run, test, wasm};
+use xtask::{bench, guests, run, soak, test, wasm};
 
 /// Builds, tests, runs and measures Gatewright.
 #[derive(Parser)]
@@ -27,6 +27,8 @@ enum Command {
     Run,
     /// Measure the gateway beside nginx.
     Bench(bench::Options),
+    /// Swap plugins for minutes, half of them broken, under load, and look at the memory afterwards.
+    Soak(soak::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -36,5 +38,6 @@ fn main() -> anyhow::Result<()> {
         Command::Test { arguments } => test::test(&arguments),
         Command::Run => run::run(),
         Command::Bench(options) => bench::bench(&options),
+        Command::Soak(options) => soak::soak(&options),
     }
 }

@@ -32,5 +32,6 @@ mod remembered;
 mod rollback;
 mod routing;
 mod shop;
+mod soak;
 mod tls;
 mod validation;

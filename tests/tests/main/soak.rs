@@ -1,0 +1,245 @@
+//! Swaps without end: hundreds under load, half of them broken, and what a thousand leave behind in memory.
+//!
+//! The short form runs with all tests. `cargo xtask soak` runs the whole one, on a release build, and shows the table.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use gatewright_tests::{Command, Program, guest, setup, sha256, until};
+use serde_json::Value;
+
+use crate::plugins::says;
+
+/// The same plugin says who calls and answers: both must be of one version. The bounds are the default ones, but a
+/// `configure` without end may take less.
+const SHOP: &str = r#"
+    server = { workers = 2, failed_auth = false }
+    plugins = { cache = "cache" }
+    log = { access = false }
+    plugin.one = { call_time = "1s", configure_time = "200ms" }
+    service.orders = { endpoints = ["127.0.0.1:9"] }
+    [[api]]
+    name = "shop"
+    services = ["orders"]
+    auth = [{ plugin = "one" }]
+    routing = { plugin = "one", settings = { after = "auth" } }
+"#;
+/// Clients that ask without a pause.
+const CLIENTS: usize = 4;
+
+fn gatewright() -> Command {
+    let built = std::env::var("GATEWRIGHT_BINARY").ok();
+    Command::of(built.map_or(env!("CARGO_BIN_EXE_gatewright-tested"), |built| built.leak()))
+}
+
+/// A plugin that grants every request this caller, and answers with the caller's name where it is its own.
+fn version(text: &str) -> Vec<u8> {
+    let length = text.len();
+    guest(&format!(
+        r#"(import "gatewright:policy/inputs@0.1.0" "caller-subject" (func $caller (result i32)))
+        (data (i32.const 4096) "{text}")
+        (data (i32.const 8192) "of two versions")
+        (func $configure (result i32)
+            (if (i32.gt_u (global.get $settings-length) (i32.const 2)) (then (drop (call $caller))))
+            (call $ok))
+        (func $identify (result i32) (call $grant (i32.const 4096) (i32.const {length})))
+        (func $same (result i32)
+            (local $at i32)
+            (if (i32.ne (call $value-length (i32.const 0)) (i32.const {length})) (then (return (i32.const 0))))
+            (loop $next
+                (if (i32.ne (i32.load8_u (i32.add (call $value (i32.const 0)) (local.get $at)))
+                            (i32.load8_u offset=4096 (local.get $at))) (then (return (i32.const 0))))
+                (local.set $at (i32.add (local.get $at) (i32.const 1)))
+                (br_if $next (i32.lt_u (local.get $at) (i32.const {length}))))
+            (i32.const 1))
+        (func $route (result i32)
+            (if (call $same) (then (return (call $respond (i32.const 200) (i32.const 4096) (i32.const {length})))))
+            (call $respond (i32.const 500) (i32.const 8192) (i32.const 15)))"#
+    ))
+}
+
+/// A file that must not go live, each in another way.
+fn broken(number: usize) -> Vec<u8> {
+    let whole = says(&format!("broken {number}"));
+    let text = match number % 6 {
+        0 => return format!("no component {number}").into_bytes(),
+        1 => return whole[..whole.len() / 2].to_vec(),
+        // It is none for auth.
+        2 => return whole,
+        3 => "(func $configure (result i32) unreachable)".to_owned(),
+        4 => "(func $configure (result i32) (loop $for-ever (br $for-ever)) (call $ok))".to_owned(),
+        _ => "(func $first unreachable) (start $first)".to_owned(),
+    };
+    let stages = "(func $identify (result i32) (call $ok)) (func $route (result i32) (call $ok))";
+    guest(&format!("(data (i32.const 4096) \"{number}\") {text} {stages}"))
+}
+
+/// What clients saw.
+#[derive(Default)]
+struct Load {
+    requests: usize,
+    failed: usize,
+    versions: BTreeSet<String>,
+    times: Vec<Duration>,
+}
+
+impl Load {
+    fn add(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.failed += other.failed;
+        self.versions.extend(other.versions);
+        self.times.extend(other.times);
+    }
+}
+
+/// Asks again and again on a connection that is kept.
+async fn ask(program: Arc<Program>, stop: Arc<AtomicBool>) -> Load {
+    let mut load = Load::default();
+    let connection = program.http1().await;
+    while !stop.load(Relaxed) {
+        let began = Instant::now();
+        let answer = connection.get("/").tried().await.expect("the connection is kept");
+        load.times.push(began.elapsed());
+        load.requests += 1;
+        load.failed += usize::from(answer.status != 200);
+        load.versions.insert(answer.text());
+    }
+    load
+}
+
+/// Drops a file in, and waits until something has become of it; answers the plugin.
+async fn settled(program: &Program, bytes: &[u8]) -> Value {
+    let digest = sha256(bytes);
+    program.drop_in("one", bytes);
+    until("something has become of a file", async || {
+        let plugin = program.admin("/plugins").await.is(200).json()["one"].clone();
+        (plugin["seen"][0]["digest"] == *digest).then_some(plugin)
+    })
+    .await
+}
+
+/// What came of swaps under load.
+struct Swaps {
+    files: usize,
+    took: Duration,
+    load: Load,
+    /// From the file's last byte to live.
+    live_after: Vec<u64>,
+}
+
+/// As many files, every other one broken, spread over this time.
+async fn swaps(program: &Arc<Program>, files: usize, time: Duration) -> Swaps {
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..CLIENTS).map(|_| tokio::spawn(ask(Arc::clone(program), Arc::clone(&stop)))).collect();
+    let began = Instant::now();
+    let mut live_after = Vec::new();
+    for file in 0..files {
+        tokio::time::sleep_until((began + time.mul_f64(file as f64 / files as f64)).into()).await;
+        let good = file % 2 == 0;
+        let plugin = settled(program, &if good { version(&format!("version {file}")) } else { broken(file / 2) }).await;
+        assert_eq!(plugin["seen"][0]["outcome"], if good { "live" } else { "rejected" }, "file {file}: {plugin}");
+        if good {
+            live_after.push(plugin["live_after_ms"].as_u64().unwrap());
+        }
+    }
+    let took = began.elapsed();
+    stop.store(true, Relaxed);
+    let mut load = Load::default();
+    for client in clients {
+        load.add(client.await.unwrap());
+    }
+    live_after.sort_unstable();
+    load.times.sort_unstable();
+    Swaps { files, took, load, live_after }
+}
+
+impl Swaps {
+    fn check(&self) {
+        assert_eq!(self.load.failed, 0, "{:?}", self.load.versions);
+        let known = (0..self.files).step_by(2).map(|file| format!("version {file}")).chain(["version".to_owned()]);
+        assert!(self.load.versions.is_subset(&known.collect()), "{:?}", self.load.versions);
+    }
+}
+
+impl fmt::Display for Swaps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { files, took, load, live_after } = self;
+        let p99 = load.times.get(load.times.len() * 99 / 100).copied().unwrap_or_default();
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
+        let middle = live_after.get(live_after.len() / 2).copied().unwrap_or_default();
+        writeln!(f, "{files} files in {:.1} s under load, every other one broken", took.as_secs_f64())?;
+        writeln!(f, "  requests           {:>9}", load.requests)?;
+        writeln!(f, "  failed             {:>9}", load.failed)?;
+        writeln!(f, "  versions seen      {:>9}  of {}", load.versions.len(), live_after.len() + 1)?;
+        writeln!(f, "  latency p99        {:>9.2} ms", milliseconds(p99))?;
+        writeln!(f, "  latency most       {:>9.2} ms", load.times.last().copied().map_or(0.0, milliseconds))?;
+        writeln!(f, "  live after, median {middle:>9} ms")?;
+        writeln!(f, "  live after, most   {:>9} ms", live_after.last().copied().unwrap_or_default())
+    }
+}
+
+/// What swaps leave behind.
+struct Memory {
+    after: [(usize, u64); 2],
+}
+
+/// Looks at the memory after so many swaps and after so many.
+async fn memory(program: &Program, counts: [usize; 2]) -> Memory {
+    let mut after = counts.map(|count| (count, 0));
+    let mut swapped = 0;
+    for (count, bytes) in &mut after {
+        while swapped < *count {
+            swapped += 1;
+            let plugin = settled(program, &version(&format!("swap {swapped}"))).await;
+            assert_eq!(plugin["seen"][0]["outcome"], "live", "{plugin}");
+        }
+        *bytes = program.resident_bytes();
+    }
+    Memory { after }
+}
+
+impl Memory {
+    /// By how much more it is, of one.
+    fn growth(&self) -> f64 {
+        let [(_, before), (_, after)] = self.after;
+        after as f64 / before as f64 - 1.0
+    }
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "resident memory")?;
+        for (count, bytes) in self.after {
+            writeln!(f, "  after {count:>5} swaps  {:>9.1} MiB", bytes as f64 / f64::from(1 << 20))?;
+        }
+        writeln!(f, "  more by            {:>9.1} %", self.growth() * 100.0)
+    }
+}
+
+async fn start() -> Arc<Program> {
+    Arc::new(gatewright().start(setup(SHOP).plugin("one", &version("version"))).await)
+}
+
+#[tokio::test]
+async fn swaps_under_load_half_of_them_broken_fail_no_request_and_leave_no_memory() {
+    let program = start().await;
+    swaps(&program, 24, Duration::ZERO).await.check();
+    let memory = memory(&program, [30, 90]).await;
+    assert!(memory.growth() < 0.1, "{memory}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes: `cargo xtask soak`"]
+async fn soak() {
+    let swaps = swaps(&start().await, 200, Duration::from_secs(60)).await;
+    println!("\n{swaps}");
+    let memory = memory(&*start().await, [50, 1000]).await;
+    println!("{memory}");
+    swaps.check();
+    assert!(swaps.took < Duration::from_secs(66), "200 swaps took {:?}", swaps.took);
+    assert!(swaps.live_after.last().is_some_and(|most| *most <= 1000), "live within a second");
+    assert!(memory.growth().abs() <= 0.05, "within 5 %");
+}
