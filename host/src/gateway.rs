@@ -36,8 +36,8 @@ pub struct Gateway {
     pub bounds: Bounds,
     /// Peers whose forwarding fields are believed.
     pub trusted: Vec<Cidr>,
-    /// How long a request's body may pause.
-    pub body_timeout: Duration,
+    /// How long a request's body may pause, and how many bytes a second it must bring.
+    pub body_pace: (Duration, u64),
     /// Room for bodies that plugins declared.
     pub budget: Budget,
     /// Where access lines go.
@@ -203,7 +203,7 @@ fn begin(gateway: &Gateway, request: &mut Request, record: &mut Record) -> Resul
         record.client = Rc::clone(&request.address);
     }
     api.stripped.remove(&mut request.head.headers, request.peer.trusted);
-    request.body.bound(api.body_bytes, gateway.body_timeout, &api.stripped)?;
+    request.body.bound(api.body_bytes, gateway.body_pace, &api.stripped)?;
     Ok(api)
 }
 

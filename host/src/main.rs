@@ -102,8 +102,15 @@ fn run(file: &std::path::Path) -> ExitCode {
         }
         runtime.block_on(async {
             tokio::select! {
+                // A person at a terminal does not wait for load balancers.
+                _ = int.recv() => return,
                 _ = term.recv() => {}
+            }
+            running.announce_stop();
+            tokio::select! {
                 _ = int.recv() => {}
+                _ = term.recv() => {}
+                () = tokio::time::sleep(running.linger) => {}
             }
         });
         tracing::info!("stopping: requests in flight are answered");

@@ -24,28 +24,30 @@ use crate::tls::{ClientCertificate, Tls};
 
 mod accept;
 mod activity;
+mod descriptors;
 mod links;
+mod proxied;
 mod stream;
 
-pub use accept::{Accepted, Connections, Inbox, Listener, accept, bind};
+pub use accept::{Accepted, Connections, House, Inbox, Listener, accept, bind};
 pub use activity::Busy;
+pub use descriptors::raise;
 use links::{Link, Links};
 use stream::{Io, Protocol, Stream};
 
 /// How often a worker writes its access lines and closes what is idle.
 const TICK: Duration = Duration::from_millis(250);
-/// Streams that one HTTP/2 client may have open.
-const MOST_STREAMS: u32 = 128;
 
 /// What a connection is held to.
 #[derive(Clone)]
 pub struct Terms {
-    head_timeout: Duration,
-    idle_timeout: Duration,
     head_fields: usize,
     head_bytes: usize,
     trusted: Arc<[config::Cidr]>,
     tls: Option<Arc<Tls>>,
+    most: links::Most,
+    http2_streams: u32,
+    proxy_protocol: bool,
 }
 
 impl Terms {
@@ -53,37 +55,26 @@ impl Terms {
     #[must_use]
     pub fn new(server: &config::Server, tls: Option<Arc<Tls>>) -> Self {
         Self {
-            head_timeout: server.head_timeout,
-            idle_timeout: server.idle_timeout,
             head_fields: server.head_fields,
             head_bytes: server.head_bytes,
             trusted: server.trusted.clone().into(),
             tls,
+            most: links::Most { head: server.head_timeout, idle: server.idle_timeout, send: server.send_timeout },
+            http2_streams: u32::try_from(server.http2_streams).unwrap_or(u32::MAX),
+            proxy_protocol: server.proxy_protocol,
         }
     }
 }
 
-/// Serves a worker's connections until `stop` says so; then those in flight have `grace` to end.
-pub async fn serve(
-    worker: Rc<Worker>,
-    mut connections: Connections,
-    terms: watch::Receiver<Terms>,
-    mut stop: watch::Receiver<bool>,
-    grace: Duration,
-) {
+/// Serves a worker's connections until no more are accepted; then those in flight have `grace` to end.
+pub async fn serve(worker: Rc<Worker>, mut connections: Connections, terms: watch::Receiver<Terms>, grace: Duration) {
     let links = Rc::new(Links::default());
     let ticking = spawn_local(tick(Rc::clone(&worker), Rc::clone(&links)));
-    loop {
-        tokio::select! {
-            accepted = connections.recv() => {
-                let Some(accepted) = accepted else { break };
-                let terms = terms.borrow().clone();
-                let link = links.open(terms.head_timeout, terms.idle_timeout);
-                spawn_local(connection(Rc::clone(&worker), accepted, terms, link));
-            }
-            // The sender lives as long as the process serves.
-            _ = stop.wait_for(|stop| *stop) => break,
-        }
+    // What was accepted before the end is served: the other side closes only behind it.
+    while let Some(accepted) = connections.recv().await {
+        let terms = terms.borrow().clone();
+        let link = links.open(terms.most);
+        spawn_local(connection(Rc::clone(&worker), accepted, terms, link));
     }
     links.drain();
     if tokio::time::timeout(grace, links.ended()).await.is_err() {
@@ -117,12 +108,20 @@ fn tidy(worker: &Worker) {
 async fn connection(worker: Rc<Worker>, accepted: Accepted, terms: Terms, link: Link) {
     let Accepted { stream, peer: address, tls, counted } = accepted;
     let _counted = counted;
-    let Ok(stream) = TcpStream::from_std(stream) else { return };
+    let Ok(mut stream) = TcpStream::from_std(stream) else { return };
     // Without it small answers wait for acknowledgements; where it fails, they do.
     let _ = stream.set_nodelay(true);
+    let mut address = address.ip();
+    if terms.proxy_protocol {
+        match link.drive(pin!(proxied::header(&mut stream)), |_| {}).await {
+            Some(Ok(said)) => address = said.map_or(address, |said| said.ip()),
+            Some(Err(fault)) => return tracing::debug!(peer = %address, reason = %fault, "connection refused"),
+            None => return,
+        }
+    }
     let io = if tls { shake_hands(stream, &terms, &link).await } else { Some(Io::Plain(stream)) };
     let Some(io) = io else { return };
-    let mut peer = Peer::new(address.ip(), io.scheme(), &terms.trusted);
+    let mut peer = Peer::new(address, io.scheme(), &terms.trusted);
     peer.certificate = io.certificate().map(|certificate| Rc::new(ClientCertificate::new(certificate)));
     let peer = Rc::new(peer);
     let activity = Arc::clone(link.activity());
@@ -130,7 +129,7 @@ async fn connection(worker: Rc<Worker>, accepted: Accepted, terms: Terms, link: 
     let mut stream = Stream::new(io, Arc::clone(&activity));
     let protocol = match agreed {
         Some(protocol) => protocol,
-        None => match link.drive(pin!(stream.sniff()), |_| link.close()).await {
+        None => match link.drive(pin!(stream.sniff()), |_| {}).await {
             Some(Ok(protocol)) => protocol,
             _ => return,
         },
@@ -156,7 +155,7 @@ async fn connection(worker: Rc<Worker>, accepted: Accepted, terms: Terms, link: 
 /// The TLS handshake, in the time of a request's head.
 async fn shake_hands(stream: TcpStream, terms: &Terms, link: &Link) -> Option<Io> {
     let acceptor = TlsAcceptor::from(terms.tls.as_ref()?.current());
-    match link.drive(pin!(acceptor.accept(stream)), |_| link.close()).await? {
+    match link.drive(pin!(acceptor.accept(stream)), |_| {}).await? {
         Ok(stream) => Some(Io::Tls(Box::new(stream))),
         Err(fault) => {
             tracing::debug!(reason = %fault, "no TLS with a client");
@@ -186,7 +185,7 @@ where
     S::Error: std::error::Error + Send + Sync,
 {
     let connection = hyper::server::conn::http2::Builder::new(LocalExecutor)
-        .max_concurrent_streams(MOST_STREAMS)
+        .max_concurrent_streams(terms.http2_streams)
         .max_header_list_size(u32::try_from(terms.head_bytes).unwrap_or(u32::MAX))
         .serve_connection(TokioIo::new(stream), answer);
     link.drive(pin!(connection), |connection| connection.graceful_shutdown()).await

@@ -48,6 +48,11 @@ impl Call {
         Self { to, from: None, method, target: target.to_owned(), headers, body: whole("") }
     }
 
+    /// A `GET` on a connection of its own to any address.
+    pub fn get(address: SocketAddr, target: &str) -> Self {
+        Self::to(address, "GET", target)
+    }
+
     pub(crate) fn to(address: SocketAddr, method: &str, target: &str) -> Self {
         Self::new(To::Address(address), method, target)
     }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 
+use command_fds::{CommandFdExt, FdMapping};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -20,6 +21,7 @@ use crate::within;
 pub struct Command {
     binary: &'static Path,
     environment: Vec<(String, String)>,
+    sockets: Vec<std::net::TcpListener>,
 }
 
 /// How a process ended.
@@ -37,7 +39,7 @@ impl Command {
     /// Of this binary.
     #[must_use]
     pub fn of(binary: &'static str) -> Self {
-        Self { binary: Path::new(binary), environment: Vec::new() }
+        Self { binary: Path::new(binary), environment: Vec::new(), sockets: Vec::new() }
     }
 
     /// With this variable in its environment.
@@ -47,12 +49,37 @@ impl Command {
         self
     }
 
+    /// With this socket to listen on, passed as systemd does it.
+    #[must_use]
+    pub fn socket(mut self, socket: &std::net::TcpListener) -> Self {
+        self.sockets.push(socket.try_clone().unwrap());
+        self
+    }
+
     fn command(&self) -> tokio::process::Command {
-        let mut command = tokio::process::Command::new(self.binary);
+        let mut command = match self.sockets.is_empty() {
+            true => tokio::process::Command::new(self.binary),
+            false => self.activated(),
+        };
         command
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .kill_on_drop(true);
+        command
+    }
+
+    /// A process that finds its sockets from the third descriptor on (sd_listen_fds(3)).
+    fn activated(&self) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new("sh");
+        // The shell's number stays that of what it becomes.
+        command.args(["-c", "LISTEN_PID=$$ exec \"$0\" \"$@\""]).arg(self.binary);
+        command.env("LISTEN_FDS", self.sockets.len().to_string());
+        let mappings = self
+            .sockets
+            .iter()
+            .zip(3..)
+            .map(|(socket, child_fd)| FdMapping { parent_fd: socket.try_clone().unwrap().into(), child_fd });
+        command.fd_mappings(mappings.collect()).unwrap();
         command
     }
 

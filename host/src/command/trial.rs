@@ -130,7 +130,11 @@ impl<'a> Trial<'a> {
             request.address = request.client.address.to_string().into();
         }
         self.stripped.remove(&mut request.head.headers, self.peer.trusted);
-        request.body.bound(self.api.body_bytes.unwrap_or(u64::MAX), server.body_timeout, &self.stripped)?;
+        request.body.bound(
+            self.api.body_bytes.unwrap_or(u64::MAX),
+            (server.body_timeout, server.body_rate),
+            &self.stripped,
+        )?;
         request.caller = self.caller.clone();
         Ok(())
     }

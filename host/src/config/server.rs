@@ -49,6 +49,18 @@ pub struct Server {
     pub target_bytes: usize,
     /// Open client connections in total.
     pub connections: usize,
+    /// Open client connections of one address (IPv6: of one /64), trusted peers not counted.
+    pub connections_per_address: usize,
+    /// Whether every connection begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
+    /// How long a client may take no bytes of an answer that waits for it.
+    pub send_timeout: Duration,
+    /// Bytes a second that a request body must bring on average, after the first five seconds; zero: any.
+    pub body_rate: u64,
+    /// Streams that one HTTP/2 client may have open.
+    pub http2_streams: usize,
+    /// How long the gateway still takes connections after SIGTERM, while `/readyz` fails already.
+    pub linger: Duration,
     /// Bytes of request bodies that may be held for plugins at one time, over all workers.
     pub buffer_bytes: usize,
     /// The most failed authentications of one address before it is answered 429 at once; `None`: any.
@@ -87,6 +99,42 @@ impl Server {
             head_fields: t.or("head_fields", "The most fields of a request.", 100, &Count(1..=10_000)),
             target_bytes: t.or("target_bytes", "The longest target of a request.", 8 << 10, &Size(64..=64 << 10)),
             connections: t.or("connections", "Open client connections.", 10_000, &Count(1..=10_000_000)),
+            connections_per_address: t.or(
+                "connections_per_address",
+                "Open client connections of one address (IPv6: one /64); trusted peers are not counted.",
+                1_000,
+                &Count(1..=10_000_000),
+            ),
+            proxy_protocol: t.or(
+                "proxy_protocol",
+                "Whether every connection begins with a header of the PROXY protocol (1 or 2), which says whose it is.",
+                false,
+                &Flag,
+            ),
+            send_timeout: t.or(
+                "send_timeout",
+                "The longest a client may take no bytes of an answer.",
+                seconds(60),
+                &TIMEOUT,
+            ),
+            body_rate: t.or(
+                "body_rate",
+                "Bytes a second that a request body must bring on average, after its first five seconds; 0: any.",
+                256,
+                &Size(0..=1 << 30),
+            ),
+            http2_streams: t.or(
+                "http2_streams",
+                "Streams that one HTTP/2 client may have open.",
+                128,
+                &Count(1..=10_000),
+            ),
+            linger: t.or(
+                "linger",
+                "How long connections are still taken after SIGTERM while `/readyz` fails already.",
+                Duration::ZERO,
+                &SPAN,
+            ),
             buffer_bytes: t.or(
                 "buffer_bytes",
                 "Request bodies held for plugins at one time, over all workers.",

@@ -58,11 +58,19 @@ pub struct Running {
     pub tls_addresses: Vec<SocketAddr>,
     /// Where operators look in.
     pub admin: Option<SocketAddr>,
+    /// How long it should go on after [`Running::announce_stop`].
+    pub linger: Duration,
+    announced: Arc<AtomicBool>,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Running {
+    /// Lets `/readyz` fail, so that load balancers send no more connections, and goes on as before.
+    pub fn announce_stop(&self) {
+        self.announced.store(true, Relaxed);
+    }
+
     /// Stops accepting, lets requests in flight end within the configured time, and returns when all threads have ended.
     pub fn stop(self) {
         self.stop.send_replace(true);
@@ -86,10 +94,14 @@ pub fn start(file: &Path) -> Result<Running, StartFault> {
     let listed = config.server.listen.iter().map(|address| (*address, false));
     let listed = listed.chain(tls.into_iter().flat_map(|tls| &tls.listen).map(|address| (*address, true)));
     let tls = tls.map(|settings| Tls::load(settings, None)).transpose()?.map(Arc::new);
+    let mut passed = passed()?;
     let mut listeners = Vec::new();
     let (mut addresses, mut tls_addresses) = (Vec::new(), Vec::new());
     for (address, tls) in listed {
-        let socket = bound(address)?;
+        let socket = match passed.iter().position(|socket| socket.local_addr().is_ok_and(|known| known == address)) {
+            Some(at) => passed.swap_remove(at),
+            None => bound(address)?,
+        };
         let list = if tls { &mut tls_addresses } else { &mut addresses };
         list.push(socket.local_addr().map_err(machine)?);
         listeners.push(Listener { socket, tls });
@@ -98,9 +110,11 @@ pub fn start(file: &Path) -> Result<Running, StartFault> {
     let admin = desk.as_ref().map(std::net::TcpListener::local_addr).transpose().map_err(machine)?;
     let (stop, stopped) = watch::channel(false);
     let (ready, is_ready) = std::sync::mpsc::channel();
+    let (stopping, linger) = (Arc::new(AtomicBool::new(false)), config.server.linger);
+    let announced = Arc::clone(&stopping);
     let file = file.to_path_buf();
     let control = std::thread::Builder::new().name("control".into()).spawn(move || {
-        let house = House { file, config: Arc::new(config), listeners, tls, desk, stopped };
+        let house = House { file, config: Arc::new(config), listeners, tls, stopping, desk, stopped };
         if let Err(fault) = house.run(&ready) {
             // Where the start has failed already, it has been told.
             let _ = ready.send(Err(fault));
@@ -108,10 +122,26 @@ pub fn start(file: &Path) -> Result<Running, StartFault> {
     });
     let control = control.map_err(machine)?;
     match is_ready.recv() {
-        Ok(Ok(())) => Ok(Running { addresses, tls_addresses, admin, stop, threads: vec![control] }),
+        Ok(Ok(())) => Ok(Running { addresses, tls_addresses, admin, linger, announced, stop, threads: vec![control] }),
         Ok(Err(fault)) => Err(StartFault::Machine(fault)),
         Err(_) => Err(StartFault::Machine(anyhow::anyhow!("the control thread ended"))),
     }
+}
+
+/// Sockets that whoever started us listens on already (systemd's socket activation, sd_listen_fds(3)): a replacement that gets
+/// the same ones loses no connection.
+fn passed() -> Result<Vec<std::net::TcpListener>, StartFault> {
+    let machine = |fault: std::io::Error| StartFault::Machine(fault.into());
+    let mut given = listenfd::ListenFd::from_env();
+    let mut sockets = Vec::new();
+    for index in 0..given.len() {
+        let socket = given.take_tcp_listener(index).map_err(machine)?;
+        if let Some(socket) = socket {
+            socket.set_nonblocking(true).map_err(machine)?;
+            sockets.push(socket);
+        }
+    }
+    Ok(sockets)
 }
 
 /// Everything that is there before the first request.
@@ -120,6 +150,7 @@ struct House {
     config: Arc<Config>,
     listeners: Vec<Listener>,
     tls: Option<Arc<Tls>>,
+    stopping: Arc<AtomicBool>,
     desk: Option<std::net::TcpListener>,
     stopped: watch::Receiver<bool>,
 }
@@ -131,7 +162,7 @@ impl House {
     }
 
     async fn live(self, ready: &std::sync::mpsc::Sender<anyhow::Result<()>>) -> anyhow::Result<()> {
-        let Self { file, config, listeners, tls, desk, stopped } = self;
+        let Self { file, config, listeners, tls, stopping, desk, stopped } = self;
         let metrics = Arc::new(Metrics::default());
         let engine = Engine::new(config.plugins.cache.clone(), Arc::clone(&metrics))?;
         let (changes, mut inbox) = mpsc::unbounded_channel();
@@ -182,20 +213,25 @@ impl House {
                 connections,
                 updates: receiver,
                 terms: terms_receiver.clone(),
-                stop: stopped.clone(),
                 grace: config.server.shutdown,
                 metrics: Arc::clone(&metrics),
             })?);
         }
         control.first(first, &mut inbox).await;
         control.watch_files();
-        let stopping = Arc::new(AtomicBool::new(false));
         if let Some(desk) = desk {
             let (status, services) = (Arc::clone(&control.status), Arc::clone(&control.services));
             let desk_of = Desk::new(&metrics, status, services, Arc::clone(&control.engine), Arc::clone(&stopping));
             tokio::spawn(admin::serve(tokio::net::TcpListener::from_std(desk)?, desk_of));
         }
-        let acceptor = acceptor(listeners, inboxes, metrics, config.server.connections, stopped.clone())?;
+        let house = server::House {
+            inboxes,
+            metrics,
+            most: server::raise(config.server.connections),
+            most_per_address: config.server.connections_per_address,
+            trusted: config.server.trusted.clone(),
+        };
+        let acceptor = acceptor(listeners, house, stopped.clone())?;
         let to = changes.clone();
         control.folder_watch = Some(folder::watch(folder, move |event| drop(to.send(Change::Folder(event))))?);
         control.again();
@@ -226,14 +262,12 @@ async fn stop_on(
 
 fn acceptor(
     listeners: Vec<Listener>,
-    inboxes: Vec<Inbox>,
-    metrics: Arc<Metrics>,
-    most: usize,
+    house: server::House,
     stop: watch::Receiver<bool>,
 ) -> std::io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("accept".into()).spawn(move || {
-        if let Err(fault) = runtime.block_on(server::accept(listeners, inboxes, metrics, most, stop)) {
+        if let Err(fault) = runtime.block_on(server::accept(listeners, house, stop)) {
             tracing::error!(reason = %fault, "accepting ended");
         }
     })

@@ -22,12 +22,11 @@ pub(super) struct Start {
     pub(super) connections: Connections,
     pub(super) updates: mpsc::UnboundedReceiver<Update>,
     pub(super) terms: watch::Receiver<Terms>,
-    pub(super) stop: watch::Receiver<bool>,
     pub(super) grace: Duration,
     pub(super) metrics: Arc<Metrics>,
 }
 
-/// Starts a worker; it ends after `stop` says so and its requests have ended.
+/// Starts a worker; it ends when no more connections are accepted and its requests have ended.
 pub(super) fn spawn(start: Start) -> std::io::Result<std::thread::JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name(format!("worker-{}", start.index)).stack_size(STACK_BYTES).spawn(move || {
@@ -36,7 +35,7 @@ pub(super) fn spawn(start: Start) -> std::io::Result<std::thread::JoinHandle<()>
 }
 
 async fn work(start: Start) {
-    let Start { index, connections, mut updates, terms, stop, grace, metrics } = start;
+    let Start { index, connections, mut updates, terms, grace, metrics } = start;
     let mut site = Site::new(index, Arc::clone(&metrics));
     let Some(Update { plan, instances, _taken }) = updates.recv().await else { return };
     let gateway = Rc::new(site.build(&plan, instances));
@@ -51,6 +50,6 @@ async fn work(start: Start) {
         }
     };
     let apply = spawn_local(apply);
-    serve(worker, connections, terms, stop, grace).await;
+    serve(worker, connections, terms, grace).await;
     apply.abort();
 }

@@ -1,15 +1,18 @@
 //! Accepting: one thread takes every connection and gives it to the worker that has the fewest.
 
-use std::net::{SocketAddr, TcpStream as StdStream};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::{IpAddr, SocketAddr, TcpStream as StdStream};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
+use crate::config::Cidr;
 use crate::metrics::{Metrics, Open};
 
 /// The listen queue: a burst of connections waits in it.
@@ -24,7 +27,51 @@ pub struct Accepted {
     /// Whether the client begins with a TLS handshake.
     pub(super) tls: bool,
     /// Counts it for as long as it is open.
-    pub(super) counted: (Open, Load),
+    pub(super) counted: (Open, Load, Option<Guest>),
+}
+
+/// Open connections by address.
+#[derive(Clone, Default)]
+struct Guests(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// One of an address's connections.
+pub(super) struct Guest {
+    guests: Guests,
+    address: IpAddr,
+}
+
+impl Guests {
+    /// None where the address has `most` already.
+    fn welcome(&self, address: IpAddr, most: usize) -> Option<Guest> {
+        let address = block(address);
+        let mut guests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = guests.entry(address).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Guest { guests: self.clone(), address })
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let mut guests = self.guests.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut entry) = guests.entry(self.address) {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
+    }
+}
+
+/// What is counted as one address: of IPv6 a /64, which is what one customer gets.
+fn block(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
+        address => address,
+    }
 }
 
 /// One connection in a worker's count.
@@ -86,23 +133,30 @@ pub fn bind(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
+/// Where accepted connections go, and how many may be open.
+pub struct House {
+    /// The workers.
+    pub inboxes: Vec<Inbox>,
+    /// Counts connections.
+    pub metrics: Arc<Metrics>,
+    /// The most of all clients.
+    pub most: usize,
+    /// The most of one address.
+    pub most_per_address: usize,
+    /// Peers that stand for many clients: theirs are not counted by address.
+    pub trusted: Vec<Cidr>,
+}
+
 /// Accepts on all listeners until `stop` says so, and spreads the connections.
 ///
 /// # Errors
 /// A listener cannot be registered with the runtime.
-pub async fn accept(
-    listeners: Vec<Listener>,
-    inboxes: Vec<Inbox>,
-    metrics: Arc<Metrics>,
-    most: usize,
-    stop: watch::Receiver<bool>,
-) -> std::io::Result<()> {
-    let inboxes = Rc::new(inboxes);
+pub async fn accept(listeners: Vec<Listener>, house: House, stop: watch::Receiver<bool>) -> std::io::Result<()> {
+    let (house, guests) = (Rc::new(house), Guests::default());
     let loops = LocalSet::new();
     for listener in listeners {
         let socket = TcpListener::from_std(listener.socket)?;
-        let (inboxes, metrics, stop) = (Rc::clone(&inboxes), Arc::clone(&metrics), stop.clone());
-        loops.spawn_local(accept_on((socket, listener.tls), inboxes, metrics, most, stop));
+        loops.spawn_local(accept_on((socket, listener.tls), Rc::clone(&house), guests.clone(), stop.clone()));
     }
     loops.await;
     Ok(())
@@ -110,9 +164,8 @@ pub async fn accept(
 
 async fn accept_on(
     (listener, tls): (TcpListener, bool),
-    inboxes: Rc<Vec<Inbox>>,
-    metrics: Arc<Metrics>,
-    most: usize,
+    house: Rc<House>,
+    guests: Guests,
     mut stop: watch::Receiver<bool>,
 ) {
     loop {
@@ -131,13 +184,19 @@ async fn accept_on(
                 continue;
             }
         };
-        if metrics.open() >= most as u64 {
-            tracing::debug!(%peer, most, "too many connections");
+        if house.metrics.open() >= house.most as u64 {
+            tracing::debug!(%peer, most = house.most, "too many connections");
             continue;
         }
-        let Some(inbox) = inboxes.iter().min_by_key(|inbox| inbox.load.load(Relaxed)) else { return };
+        let trusted = house.trusted.iter().any(|network| network.contains(peer.ip()));
+        let guest = if trusted { None } else { guests.welcome(peer.ip(), house.most_per_address) };
+        if guest.is_none() && !trusted {
+            tracing::debug!(%peer, most = house.most_per_address, "too many connections of one address");
+            continue;
+        }
+        let Some(inbox) = house.inboxes.iter().min_by_key(|inbox| inbox.load.load(Relaxed)) else { return };
         let Ok(stream) = stream.into_std() else { continue };
-        let counted = (metrics.connection(), Load::new(&inbox.load));
+        let counted = (house.metrics.connection(), Load::new(&inbox.load), guest);
         let accepted = Accepted { stream, peer, tls, counted };
         if inbox.connections.send(accepted).is_err() {
             return;

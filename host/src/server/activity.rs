@@ -35,12 +35,19 @@ pub(super) struct Activity {
     framed: AtomicBool,
     /// When the wait that is on began.
     since: AtomicU64,
+    /// Whether no request has come yet.
+    new: AtomicBool,
+    /// When the client stopped to take bytes; [`NEVER`]: it takes them.
+    stuck: AtomicU64,
 }
+
+const NEVER: u64 = u64::MAX;
 
 impl Activity {
     pub(super) fn new(clock: Clock) -> Self {
         let since = AtomicU64::new(clock.now());
-        Self { clock, requests: AtomicUsize::new(0), in_head: true.into(), framed: false.into(), since }
+        let (requests, stuck) = (AtomicUsize::new(0), AtomicU64::new(NEVER));
+        Self { clock, requests, in_head: true.into(), framed: false.into(), since, new: true.into(), stuck }
     }
 
     fn mark(&self) {
@@ -56,6 +63,27 @@ impl Activity {
         }
     }
 
+    /// Bytes were offered to the client, and it took some or none.
+    pub(super) fn offered(&self, taken: bool) {
+        let stuck = self.stuck.load(Relaxed);
+        match taken {
+            true if stuck != NEVER => self.stuck.store(NEVER, Relaxed),
+            false if stuck == NEVER => self.stuck.store(self.clock.now(), Relaxed),
+            _ => {}
+        }
+    }
+
+    /// Whether no request has come yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.new.load(Relaxed)
+    }
+
+    /// Whether the client has taken none of the bytes that wait for it for longer than it may.
+    pub(super) fn is_stuck(&self, most: Duration) -> bool {
+        let since = self.stuck.load(Relaxed);
+        since != NEVER && self.clock.now().saturating_sub(since) > milliseconds(most)
+    }
+
     /// The client speaks HTTP/2.
     pub(super) fn frames(&self) {
         self.framed.store(true, Relaxed);
@@ -65,6 +93,7 @@ impl Activity {
     pub(super) fn request(self: &Arc<Self>) -> Busy {
         self.requests.store(self.requests.load(Relaxed) + 1, Relaxed);
         self.in_head.store(false, Relaxed);
+        self.new.store(false, Relaxed);
         Busy(Arc::clone(self))
     }
 
@@ -147,6 +176,21 @@ mod tests {
         activity.bytes();
         pass(&clock, HEAD * 2);
         assert!(!activity.is_overdue(HEAD, IDLE));
+    }
+
+    #[test]
+    fn a_client_must_take_bytes_that_wait_for_it() {
+        let (clock, activity) = activity();
+        activity.offered(false);
+        pass(&clock, IDLE);
+        assert!(!activity.is_stuck(IDLE));
+        activity.offered(true);
+        activity.offered(false);
+        pass(&clock, IDLE);
+        assert!(!activity.is_stuck(IDLE));
+        activity.offered(false);
+        pass(&clock, TICK);
+        assert!(activity.is_stuck(IDLE));
     }
 
     #[test]

@@ -13,6 +13,9 @@ use tokio::sync::Notify;
 
 use super::activity::{Activity, Clock};
 
+/// How long a connection that was accepted just before the end may take for its first request's head.
+const LAST_HEAD: Duration = Duration::from_secs(1);
+
 /// What a connection is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Order {
@@ -33,10 +36,20 @@ pub(super) struct Links {
     ended: Notify,
 }
 
+/// How long a client may take.
+#[derive(Clone, Copy)]
+pub(super) struct Most {
+    /// For a request's head.
+    pub(super) head: Duration,
+    /// Between requests.
+    pub(super) idle: Duration,
+    /// To take bytes of an answer that wait for it.
+    pub(super) send: Duration,
+}
+
 struct Shared {
     activity: Arc<Activity>,
-    /// How long a head may take, and how long the client may be silent between requests.
-    most: (Duration, Duration),
+    most: Most,
     order: Cell<Order>,
     waker: RefCell<Option<Waker>>,
 }
@@ -54,12 +67,12 @@ impl Shared {
 
 impl Links {
     /// Takes in a connection, until the answer is dropped.
-    pub(super) fn open(self: &Rc<Self>, head: Duration, idle: Duration) -> Link {
+    pub(super) fn open(self: &Rc<Self>, most: Most) -> Link {
         let number = self.next.get();
         self.next.set(number + 1);
         let shared = Rc::new(Shared {
             activity: Arc::new(Activity::new(self.clock.clone())),
-            most: (head, idle),
+            most,
             order: Cell::new(Order::Serve),
             waker: RefCell::default(),
         });
@@ -67,11 +80,13 @@ impl Links {
         Link { links: Rc::clone(self), number, shared }
     }
 
-    /// Closes the connections of clients that have been silent for too long.
+    /// Closes the connections of clients that have been silent, or have taken nothing, for too long.
     pub(super) fn close_overdue(&self) {
         for shared in self.open.borrow().values() {
-            let (head, idle) = shared.most;
-            if shared.activity.is_overdue(head, idle) {
+            let Most { head, idle, send } = shared.most;
+            // A new connection of a gateway that ends has little time to begin its request.
+            let head = if shared.order.get() == Order::Drain { head.min(LAST_HEAD) } else { head };
+            if shared.activity.is_overdue(head, idle) || shared.activity.is_stuck(send) {
                 shared.order(Order::Close);
             }
         }
@@ -109,7 +124,8 @@ impl Link {
         &self.shared.activity
     }
 
-    /// Drives a connection to its end; none where it was closed before. `drain` is called once, if it is to end.
+    /// Drives a connection to its end; none where it was closed before. `drain` is called once, if it is to end, but not before
+    /// its first request has come: a client that was let in is answered.
     pub(super) async fn drive<C: Future>(
         &self,
         mut connection: Pin<&mut C>,
@@ -120,7 +136,7 @@ impl Link {
             self.listen(cx.waker());
             match self.shared.order.get() {
                 Order::Close => return Poll::Ready(None),
-                Order::Drain if !draining => {
+                Order::Drain if !draining && !self.shared.activity.is_new() => {
                     draining = true;
                     drain(connection.as_mut());
                 }
@@ -129,11 +145,6 @@ impl Link {
             connection.as_mut().poll(cx).map(Some)
         })
         .await
-    }
-
-    /// Ends at once where it was to end after what is in flight: nothing is.
-    pub(super) fn close(&self) {
-        self.shared.order(Order::Close);
     }
 
     fn listen(&self, waker: &Waker) {

@@ -26,6 +26,7 @@ mod limits;
 mod offload;
 mod pins;
 mod plugins;
+mod pressure;
 mod quickstart;
 mod reload;
 mod remembered;

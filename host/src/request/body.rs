@@ -1,0 +1,204 @@
+//! A request's body, as it comes or held in memory.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use super::budget::{Budget, Room};
+use super::pace::{Pace, Pause};
+use crate::forward::headers::{self, Stripped};
+use crate::refusal::Refusal;
+
+/// A request's body.
+pub enum Body {
+    /// There is none.
+    Empty,
+    /// It comes as the client sends it.
+    Streaming(Streaming),
+    /// All of it is here.
+    Held(Held),
+}
+
+/// A body that was read into memory.
+#[derive(Clone)]
+pub struct Held {
+    /// The whole of it.
+    pub bytes: Bytes,
+    trailers: Option<HeaderMap>,
+    _room: Rc<Room>,
+}
+
+/// A body that is still coming.
+pub struct Streaming {
+    incoming: Incoming,
+    /// Bytes that may still come.
+    left: u64,
+    pause: Pause,
+    pace: Pace,
+    /// What no client may say, in trailers either.
+    stripped: Option<Rc<Stripped>>,
+}
+
+impl Streaming {
+    pub(super) fn new(incoming: Incoming) -> Self {
+        let (pause, pace) = (Pause::new(Duration::MAX), Pace::new(0));
+        Self { incoming, left: u64::MAX, pause, pace, stripped: None }
+    }
+}
+
+impl Body {
+    /// Lets in at most `most` bytes, with no pause longer than `pause`, at least `rate` bytes a second on average, and no
+    /// trailer that is `stripped`.
+    ///
+    /// # Errors
+    /// It says itself that it is longer.
+    pub fn bound(&mut self, most: u64, (pause, rate): (Duration, u64), stripped: &Rc<Stripped>) -> Result<(), Refusal> {
+        let Self::Streaming(streaming) = self else { return Ok(()) };
+        if streaming.incoming.size_hint().lower() > most {
+            return Err(Refusal::BodyTooLong);
+        }
+        streaming.left = most;
+        streaming.pause = Pause::new(pause);
+        streaming.pace = Pace::new(rate);
+        streaming.stripped = Some(Rc::clone(stripped));
+        Ok(())
+    }
+
+    /// Reads all of it into memory.
+    pub(super) async fn hold(&mut self, most: usize, budget: &Budget) -> Result<(), Refusal> {
+        let streaming = match self {
+            Self::Streaming(streaming) => streaming,
+            Self::Held(held) if held.bytes.len() > most => return Err(Refusal::BodyTooLong),
+            Self::Held(_) | Self::Empty => return Ok(()),
+        };
+        let expected = streaming.size_hint().exact();
+        if expected.is_some_and(|length| length > most as u64) {
+            return Err(Refusal::BodyTooLong);
+        }
+        let mut room = budget.take(expected.map_or(0, |length| usize::try_from(length).unwrap_or(usize::MAX)))?;
+        let mut bytes = BytesMut::with_capacity(room.bytes);
+        let mut trailers = None;
+        while let Some(frame) = streaming.frame().await {
+            match frame.map_err(BodyFault::refusal)?.into_data() {
+                Ok(data) => {
+                    if bytes.len() + data.len() > most {
+                        return Err(Refusal::BodyTooLong);
+                    }
+                    room.grow(bytes.len() + data.len())?;
+                    bytes.extend_from_slice(&data);
+                }
+                Err(frame) => trailers = frame.into_trailers().ok(),
+            }
+        }
+        *self = Self::Held(Held { bytes: bytes.freeze(), trailers, _room: Rc::new(room) });
+        Ok(())
+    }
+}
+
+/// Why a body did not come whole.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyFault {
+    /// It is longer than the API takes.
+    #[error("request body too long")]
+    TooLong,
+    /// It paused for too long.
+    #[error("request body too slow")]
+    Slow,
+    /// The client broke off or sent nonsense.
+    #[error("request body broken: {0}")]
+    Broken(#[from] hyper::Error),
+}
+
+impl BodyFault {
+    fn refusal(self) -> Refusal {
+        match self {
+            Self::TooLong => Refusal::BodyTooLong,
+            Self::Slow => Refusal::BodySlow,
+            Self::Broken(_) => Refusal::BodyBroken,
+        }
+    }
+}
+
+impl http_body::Body for Streaming {
+    type Data = Bytes;
+    type Error = BodyFault;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                self.pause.reset();
+                let Some(frame) = frame else { return Poll::Ready(None) };
+                let mut frame = frame?;
+                if let Some(trailers) = frame.trailers_mut() {
+                    headers::trailers(trailers);
+                    if let Some(stripped) = &self.stripped {
+                        stripped.remove(trailers, false);
+                    }
+                }
+                if let Some(length) = frame.data_ref().map(Bytes::len) {
+                    match self.left.checked_sub(length as u64) {
+                        Some(left) => self.left = left,
+                        None => return Poll::Ready(Some(Err(BodyFault::TooLong))),
+                    }
+                    self.pace.came(length, Instant::now());
+                    if self.pace.is_slow() {
+                        return Poll::Ready(Some(Err(BodyFault::Slow)));
+                    }
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Pending => {
+                self.pace.wait(Instant::now());
+                ready!(self.pause.poll(cx));
+                Poll::Ready(Some(Err(BodyFault::Slow)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyFault;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Streaming(streaming) => Pin::new(streaming).poll_frame(cx),
+            Self::Held(held) if !held.bytes.is_empty() => {
+                Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut held.bytes)))))
+            }
+            Self::Held(held) => Poll::Ready(held.trailers.take().map(|trailers| Ok(Frame::trailers(trailers)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Streaming(streaming) => streaming.is_end_stream(),
+            Self::Held(held) => held.bytes.is_empty() && held.trailers.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Streaming(streaming) => streaming.size_hint(),
+            Self::Held(held) => SizeHint::with_exact(held.bytes.len() as u64),
+        }
+    }
+}

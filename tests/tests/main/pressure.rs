@@ -1,0 +1,135 @@
+//! The edge under pressure: too many connections, clients that take nothing, load balancers in front, and restarts.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use gatewright_tests::{Call, Raw, Reply, gateway, setup, until, upstream};
+
+use crate::command::gatewright;
+
+const SHOP: &str = "[[api]]\nname = \"shop\"\nservice = \"orders\"\n";
+const REQUEST: &str = "GET / HTTP/1.1\r\nhost: shop.example\r\n\r\n";
+
+async fn is_served(raw: &mut Raw) -> bool {
+    raw.write(REQUEST).await;
+    raw.answer().await.status == 200
+}
+
+#[tokio::test]
+async fn one_address_has_no_more_connections_than_it_may() {
+    let orders = upstream("orders");
+    let gateway = gateway([&orders], &format!("server = {{ connections_per_address = 2 }}\n{SHOP}"));
+    let (mut one, mut two) = (gateway.raw().await, gateway.raw().await);
+    assert!(is_served(&mut one).await && is_served(&mut two).await);
+    // Closed without an answer.
+    assert!(gateway.raw().await.end().await.is_empty());
+    gateway.get("/").from("127.0.0.2").await.is(200);
+    drop(one);
+    until("a place for another", async || {
+        let served = gateway.get("/").tried().await;
+        served.is_ok().then_some(())
+    })
+    .await;
+    assert!(is_served(&mut two).await, "those that are open stay");
+}
+
+#[tokio::test]
+async fn trusted_peers_stand_for_many_clients() {
+    let orders = upstream("orders");
+    let text = format!("server = {{ connections_per_address = 1, trusted = [\"127.0.0.1\"] }}\n{SHOP}");
+    let gateway = gateway([&orders], &text);
+    let (mut one, mut two) = (gateway.raw().await, gateway.raw().await);
+    assert!(is_served(&mut one).await && is_served(&mut two).await);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_closed() {
+    let orders = upstream("orders");
+    // More than the buffers of all sockets on the way.
+    orders.answers(|_| Reply::text("").body(vec![b'x'; 64 << 20]));
+    let gateway = gateway([&orders], &format!("server = {{ send_timeout = \"100ms\" }}\n{SHOP}"));
+    let mut raw = gateway.raw().await;
+    raw.write(REQUEST).await;
+    gateway.metric_is("gatewright_connections_total", |count| count == 1.0).await;
+    gateway.metric_is("gatewright_connections_open", |open| open == 0.0).await;
+    let sample = r#"gatewright_requests_total{api="shop",outcome="forwarded",status="2xx"}"#;
+    gateway.metric_is(sample, |count| count == 1.0).await;
+}
+
+#[tokio::test]
+async fn a_load_balancer_says_whose_connection_it_is() {
+    let orders = upstream("orders");
+    let gateway = gateway([&orders], &format!("server = {{ proxy_protocol = true }}\n{SHOP}"));
+    let v2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x08\xc0\0\x02\x01\x04\xd2\x01\xbb";
+    for (header, client) in [
+        (&b"PROXY TCP4 192.0.2.7 192.0.2.1 1234 443\r\n"[..], "192.0.2.7"),
+        (&v2[..], "192.0.2.8"),
+        (b"PROXY UNKNOWN\r\n", "127.0.0.1"),
+    ] {
+        let mut raw = gateway.raw().await;
+        raw.write([header, REQUEST.as_bytes()].concat()).await;
+        raw.answer().await.is(200);
+        let seen = orders.seen();
+        assert_eq!(seen.last().unwrap().field("x-forwarded-for"), Some(client));
+    }
+    // Whoever comes without it is not let in.
+    for bytes in [REQUEST, "PROXY TCP4 1.2.3 4\r\n", "\r\n\r\n"] {
+        let mut raw = gateway.raw().await;
+        raw.write(bytes).await;
+        raw.finish().await;
+        assert!(raw.end().await.is_empty());
+    }
+    assert_eq!(orders.count(), 3);
+}
+
+#[tokio::test]
+async fn readiness_fails_first_and_connections_are_taken_meanwhile() {
+    let orders = upstream("orders");
+    let shop = setup(&format!("server = {{ linger = \"1h\" }}\n{SHOP}")).to(&orders);
+    let program = gatewright().start(shop).await;
+    program.admin("/readyz").await.is(200);
+    program.terminate();
+    until("readiness fails", async || (program.admin("/readyz").await.status == 503).then_some(())).await;
+    program.get("/").await.is(200);
+    // Whoever cannot wait asks again.
+    program.terminate();
+    assert_eq!(program.ended().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn a_replacement_with_the_same_socket_loses_no_request() {
+    let orders = upstream("orders");
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let start = async || {
+        let shop = setup(&format!("server = {{ listen = \"{address}\" }}\n{SHOP}")).to(&orders);
+        gatewright().socket(&socket).start(shop).await
+    };
+    let old = start().await;
+    assert_eq!(old.address, address);
+    let (ending, mut clients) = (Arc::new(AtomicBool::new(false)), Vec::new());
+    for _ in 0..4 {
+        let ending = Arc::clone(&ending);
+        clients.push(tokio::spawn(async move {
+            let mut count = 0_u32;
+            while !ending.load(Relaxed) {
+                Call::get(address, "/").await.is(200);
+                count += 1;
+            }
+            count
+        }));
+    }
+    orders.sees_requests(20).await;
+    let new = start().await;
+    old.terminate();
+    assert_eq!(old.ended().await.code, Some(0));
+    let before = orders.count();
+    orders.sees_requests(before + 20).await;
+    ending.store(true, Relaxed);
+    for client in clients {
+        assert!(client.await.unwrap() > 0);
+    }
+    new.terminate();
+    assert_eq!(new.ended().await.code, Some(0));
+}
