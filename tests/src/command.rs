@@ -10,6 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use crate::call::Call;
@@ -112,17 +113,30 @@ impl Command {
         let mut command = self.command();
         command.args(["run", "--config"]).arg(file);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap()).lines();
+        // Both are read as they come: a gateway whose log nobody reads stands still before long.
+        let output = read(child.stdout.take().unwrap());
         let mut errors = BufReader::new(child.stderr.take().unwrap()).lines();
         let address = listening(&mut errors, "listening").await;
         let admin = listening(&mut errors, "admin listening").await;
-        // Read as it comes: a gateway whose log nobody reads stands still before long.
         let errors = tokio::spawn(async move {
             let mut text = String::new();
             errors.into_inner().read_to_string(&mut text).await.map(|_| text)
         });
         Program { address, admin, child, output, errors, folder }
     }
+}
+
+/// The lines of a process's output.
+fn read(output: ChildStdout) -> UnboundedReceiver<String> {
+    let (sender, receiver) = unbounded_channel();
+    tokio::spawn(async move {
+        let mut lines = BufReader::new(output).lines();
+        // Where the test has ended nobody wants them.
+        while let Ok(Some(line)) = lines.next_line().await
+            && sender.send(line).is_ok()
+        {}
+    });
+    receiver
 }
 
 /// Waits for the log's line, in JSON or for people, that says where something listens.
@@ -148,7 +162,7 @@ pub struct Program {
     /// Where operators look in.
     pub admin: SocketAddr,
     child: Child,
-    output: Lines<BufReader<ChildStdout>>,
+    output: UnboundedReceiver<String>,
     errors: JoinHandle<std::io::Result<String>>,
     folder: TempDir,
 }
@@ -178,7 +192,7 @@ impl Program {
     /// # Panics
     /// None comes.
     pub async fn text(&mut self) -> String {
-        within("a line of the access log", self.output.next_line()).await.unwrap().expect("a line")
+        within("a line of the access log", self.output.recv()).await.expect("a line")
     }
 
     /// A connection over HTTP/1.1 that is kept.
@@ -236,7 +250,10 @@ impl Program {
     pub async fn ended(mut self) -> Ended {
         let end = async {
             let mut output = String::new();
-            self.output.into_inner().read_to_string(&mut output).await.unwrap();
+            while let Some(line) = self.output.recv().await {
+                output.push_str(&line);
+                output.push('\n');
+            }
             let errors = self.errors.await.unwrap().unwrap();
             Ended { code: self.child.wait().await.unwrap().code(), output, errors }
         };
