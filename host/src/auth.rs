@@ -66,7 +66,7 @@ impl Auth {
                 request.hold(body, scene.budget).await?;
             }
             let verdict = plugin
-                .identify(&request.view(), scene.now)
+                .identify(&request.view(scene.id), scene.now)
                 .await
                 .map_err(|none| Refusal::no_verdict(Stage::Auth, none))?;
             match &*verdict {

@@ -1,21 +1,47 @@
 //! The access log, one line per request, and the log of everything else.
 //!
-//! Lines of requests are gathered per worker and written together, so that a request costs no system call for its line.
+//! Lines of requests are gathered per worker and written together, so that a request costs no system call for its line; and
+//! all lines are written by threads of their own, so that a log that nobody reads costs lines, not requests.
 
 use std::cell::RefCell;
-use std::io::{IsTerminal, Write};
-use std::time::{Instant, SystemTime};
+use std::io::IsTerminal;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::{self, LogFormat, LogLevel};
 
 mod line;
+mod outlet;
 mod record;
 
 use line::Calendar;
+use outlet::Outlet;
 pub use record::{Record, Tally};
 
 /// Lines are written when so many bytes have come together, or at the worker's next tick.
 const FULL_BYTES: usize = 32 * 1024;
+/// Room for them, and for the line that made them too many.
+const ROOM_BYTES: usize = FULL_BYTES + 1024;
+
+/// How long the end of the process waits for its last lines to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// Standard output, where the lines of requests go.
+static ACCESS: LazyLock<Outlet> = LazyLock::new(|| Outlet::new("access", std::io::stdout()));
+
+/// Standard error, where everything else goes.
+static EVENTS: LazyLock<Outlet> = LazyLock::new(|| Outlet::new("events", std::io::stderr()));
+
+/// Waits a moment for what was logged to be written: call it before the process ends.
+pub fn finish() {
+    [&*ACCESS, &*EVENTS].into_iter().for_each(|outlet| outlet.flush(LAST_LINES));
+}
+
+/// Lines that were dropped because nobody read them fast enough, by log, since the process began.
+#[must_use]
+pub fn dropped() -> [(&'static str, u64); 2] {
+    [("access", ACCESS.dropped()), ("events", EVENTS.dropped())]
+}
 
 /// Starts the log of everything that is not a request. Only the first call of a process has an effect.
 pub fn start(log: &config::Log) {
@@ -25,7 +51,7 @@ pub fn start(log: &config::Log) {
         LogLevel::Info => tracing::Level::INFO,
         LogLevel::Debug => tracing::Level::DEBUG,
     };
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(|| &*EVENTS);
     let _ = match is_json(log.format, std::io::stderr().is_terminal()) {
         true => builder.json().flatten_event(true).with_current_span(false).try_init(),
         false => builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init(),
@@ -59,7 +85,7 @@ impl AccessLog {
     pub fn new(log: &config::Log) -> Self {
         let json = is_json(log.format, std::io::stdout().is_terminal());
         let calendar = Calendar::new(Instant::now(), SystemTime::now());
-        let pending = Pending { lines: Vec::with_capacity(FULL_BYTES + 1024), calendar };
+        let pending = Pending { lines: Vec::with_capacity(ROOM_BYTES), calendar };
         Self { pending: RefCell::new(pending), json, on: log.access }
     }
 
@@ -68,9 +94,7 @@ impl AccessLog {
         let mut pending = self.pending.borrow_mut();
         pending.calendar = Calendar::new(Instant::now(), SystemTime::now());
         if !pending.lines.is_empty() {
-            // Nothing can be done, and nobody told, where standard output is gone.
-            let _ = std::io::stdout().lock().write_all(&pending.lines);
-            pending.lines.clear();
+            ACCESS.take(std::mem::replace(&mut pending.lines, Vec::with_capacity(ROOM_BYTES)));
         }
     }
 

@@ -117,6 +117,7 @@ fn run(file: &std::path::Path) -> ExitCode {
         running.stop();
         Ok(())
     });
+    gatewright::log::finish();
     match stopped {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {

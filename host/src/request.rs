@@ -96,10 +96,11 @@ impl Request {
         Some(&self.caller.as_ref()?.grant()?.caller)
     }
 
-    /// What plugins may see of it.
+    /// What plugins may see of it. Its id is for the log only.
     #[must_use]
-    pub fn view(&self) -> View<'_> {
+    pub fn view<'a>(&'a self, id: &'a HeaderValue) -> View<'a> {
         View {
+            id,
             head: &self.head,
             scheme: self.client.scheme.as_str(),
             client: &self.address,

@@ -76,8 +76,10 @@ impl Routing {
         if let Some(body) = &plugin.shared.declaration.body {
             request.hold(body, scene.budget).await?;
         }
-        let verdict =
-            plugin.route(&request.view(), scene.now).await.map_err(|none| Refusal::no_verdict(Stage::Routing, none))?;
+        let verdict = plugin
+            .route(&request.view(scene.id), scene.now)
+            .await
+            .map_err(|none| Refusal::no_verdict(Stage::Routing, none))?;
         let target = match &*verdict {
             Ok(Decision::Forward(target)) => target,
             Ok(Decision::Respond(_)) => return Ok(Routed::Respond(verdict)),

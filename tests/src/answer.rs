@@ -106,6 +106,18 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|fault| panic!("{fault}: {self}"))
     }
 
+    /// One sample of what `/metrics` answers, by its name and labels as they are written; 0: there is none.
+    ///
+    /// # Panics
+    /// It is no number.
+    #[must_use]
+    #[track_caller]
+    pub fn sample(&self, name: &str) -> f64 {
+        let text = self.text();
+        let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        found.map_or(0.0, |value| value.parse().unwrap())
+    }
+
     /// The value of the only or first field of this name.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&str> {

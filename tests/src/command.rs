@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::call::Call;
@@ -23,6 +24,7 @@ pub struct Command {
     binary: &'static Path,
     environment: Vec<(String, String)>,
     sockets: Vec<std::net::TcpListener>,
+    log_is_read: bool,
 }
 
 /// How a process ended.
@@ -40,7 +42,7 @@ impl Command {
     /// Of this binary.
     #[must_use]
     pub fn of(binary: &'static str) -> Self {
-        Self { binary: Path::new(binary), environment: Vec::new(), sockets: Vec::new() }
+        Self { binary: Path::new(binary), environment: Vec::new(), sockets: Vec::new(), log_is_read: true }
     }
 
     /// With this variable in its environment.
@@ -54,6 +56,13 @@ impl Command {
     #[must_use]
     pub fn socket(mut self, socket: &std::net::TcpListener) -> Self {
         self.sockets.push(socket.try_clone().unwrap());
+        self
+    }
+
+    /// Nobody reads what it writes, once it serves, until [`Program::reads_log`].
+    #[must_use]
+    pub fn with_an_unread_log(mut self) -> Self {
+        self.log_is_read = false;
         self
     }
 
@@ -113,23 +122,31 @@ impl Command {
         let mut command = self.command();
         command.args(["run", "--config"]).arg(file);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        // Both are read as they come: a gateway whose log nobody reads stands still before long.
-        let output = read(child.stdout.take().unwrap());
+        let (reading, read) = watch::channel(self.log_is_read);
+        let output = lines(child.stdout.take().unwrap(), read.clone());
         let mut errors = BufReader::new(child.stderr.take().unwrap()).lines();
         let address = listening(&mut errors, "listening").await;
         let admin = listening(&mut errors, "admin listening").await;
         let errors = tokio::spawn(async move {
+            begins(read).await;
             let mut text = String::new();
             errors.into_inner().read_to_string(&mut text).await.map(|_| text)
         });
-        Program { address, admin, child, output, errors, folder }
+        Program { address, admin, child, output, errors, reading, folder }
     }
 }
 
-/// The lines of a process's output.
-fn read(output: ChildStdout) -> UnboundedReceiver<String> {
+/// Waits until the log is to be read.
+async fn begins(mut read: watch::Receiver<bool>) {
+    // Where the test has ended it is read to its end.
+    let _ = read.wait_for(|read| *read).await;
+}
+
+/// The lines of a process's output, once they are to be read.
+fn lines(output: ChildStdout, read: watch::Receiver<bool>) -> UnboundedReceiver<String> {
     let (sender, receiver) = unbounded_channel();
     tokio::spawn(async move {
+        begins(read).await;
         let mut lines = BufReader::new(output).lines();
         // Where the test has ended nobody wants them.
         while let Ok(Some(line)) = lines.next_line().await
@@ -164,6 +181,7 @@ pub struct Program {
     child: Child,
     output: UnboundedReceiver<String>,
     errors: JoinHandle<std::io::Result<String>>,
+    reading: watch::Sender<bool>,
     folder: TempDir,
 }
 
@@ -193,6 +211,11 @@ impl Program {
     /// None comes.
     pub async fn text(&mut self) -> String {
         within("a line of the access log", self.output.recv()).await.expect("a line")
+    }
+
+    /// From now on what it writes is read.
+    pub fn reads_log(&self) {
+        self.reading.send_replace(true);
     }
 
     /// A connection over HTTP/1.1 that is kept.

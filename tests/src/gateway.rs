@@ -241,9 +241,7 @@ impl Gateway {
     /// # Panics
     /// It is no number.
     pub async fn metric(&self, sample: &str) -> f64 {
-        let metrics = self.metrics().await;
-        let found = metrics.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
-        found.map_or(0.0, |value| value.parse().unwrap())
+        self.admin("/metrics").await.is(200).sample(sample)
     }
 
     /// Waits until a sample is like this.

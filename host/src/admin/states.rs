@@ -1,4 +1,4 @@
-//! What a scrape shows of plugins and endpoints, as they are at that moment.
+//! What a scrape shows of plugins, endpoints and logs, as they are at that moment.
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,6 +29,7 @@ impl Collector for States {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let now = Instant::now();
         self.plugins(&mut encoder, now)?;
+        logs(&mut encoder)?;
         endpoints(&mut encoder, &self.services.snapshot(now))
     }
 }
@@ -43,6 +44,15 @@ impl States {
         }
         Ok(())
     }
+}
+
+fn logs(encoder: &mut DescriptorEncoder) -> fmt::Result {
+    let help = "Lines that were dropped because the log was not read fast enough.";
+    let mut family = encoder.encode_descriptor("log_lines_dropped", help, None, MetricType::Counter)?;
+    for (log, lines) in crate::log::dropped() {
+        ConstCounter::new(lines).encode(family.encode_family(&[("log", log)])?)?;
+    }
+    Ok(())
 }
 
 fn endpoints(encoder: &mut DescriptorEncoder, services: &[ServiceSnapshot]) -> fmt::Result {

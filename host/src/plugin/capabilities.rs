@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 use wasmtime::{Result, bail, format_err};
 
 use super::bounds::{Lines, MOST_LINE_BYTES, Memory, cut};
@@ -34,6 +34,8 @@ pub(super) struct State {
     verifiers: Vec<(Arc<keys::KeySet>, keys::Verifier)>,
     pub(super) trace: Trace,
     pub(super) memory: Memory,
+    /// The id of the request that it was asked about last; none: it was only configured so far.
+    pub(super) request: Option<HeaderValue>,
     lines: Lines,
 }
 
@@ -76,6 +78,7 @@ impl State {
             verifiers: Vec::new(),
             trace: Trace::default(),
             memory,
+            request: None,
             lines: Lines::new(Instant::now()),
         }
     }
@@ -133,11 +136,12 @@ impl State {
         }
         let message = cut(message, MOST_LINE_BYTES);
         let (plugin, api, stage) = (&*self.plugin, &*self.api, self.stage.name());
+        let request = self.request.as_ref().and_then(|id| id.to_str().ok());
         match level {
-            tracing::Level::ERROR => tracing::error!(target: "plugin", plugin, api, stage, message),
-            tracing::Level::WARN => tracing::warn!(target: "plugin", plugin, api, stage, message),
-            tracing::Level::INFO => tracing::info!(target: "plugin", plugin, api, stage, message),
-            _ => tracing::debug!(target: "plugin", plugin, api, stage, message),
+            tracing::Level::ERROR => tracing::error!(target: "plugin", plugin, api, stage, request, message),
+            tracing::Level::WARN => tracing::warn!(target: "plugin", plugin, api, stage, request, message),
+            tracing::Level::INFO => tracing::info!(target: "plugin", plugin, api, stage, request, message),
+            _ => tracing::debug!(target: "plugin", plugin, api, stage, request, message),
         }
     }
 }
@@ -231,7 +235,7 @@ impl identity::Host for State {
     }
     fn challenge(&mut self, challenge: String) -> Result<()> {
         self.configuring("a challenge was declared")?;
-        if http::HeaderValue::from_str(&challenge).is_err() || challenge.is_empty() {
+        if HeaderValue::from_str(&challenge).is_err() || challenge.is_empty() {
             bail!("challenge {challenge:?} is no field value");
         }
         if self.declaration.challenges.len() >= MOST_DECLARED {

@@ -14,6 +14,8 @@ use crate::tls::ClientCertificate;
 
 /// What plugins may see of one request. Borrowed: nothing is copied for a part that nobody declared.
 pub struct View<'a> {
+    /// The request's id, which no plugin sees; what it logs is marked with it.
+    pub id: &'a HeaderValue,
     /// The cleaned head; `host` holds the authority.
     pub head: &'a Parts,
     /// `http` or `https`.
@@ -239,8 +241,10 @@ mod tests {
         request.body(()).unwrap().into_parts().0
     }
 
+    static ID: HeaderValue = HeaderValue::from_static("id");
+
     fn view(head: &Parts) -> View<'_> {
-        View { head, scheme: "http", client: "192.0.2.1", certificate: None, caller: None, body: None }
+        View { id: &ID, head, scheme: "http", client: "192.0.2.1", certificate: None, caller: None, body: None }
     }
 
     #[test]

@@ -258,6 +258,7 @@ impl Use {
 
 /// The declared inputs of one request, copied for another thread.
 pub(super) struct Asked {
+    id: HeaderValue,
     values: Vec<Option<Box<str>>>,
     body: Option<Bytes>,
     fields: Option<Vec<(HeaderName, HeaderValue)>>,
@@ -268,7 +269,7 @@ impl Asked {
         let values = texts.into_iter().map(|text| text.map(|text| text.into_owned().into())).collect();
         let fields = view.head.headers.iter().map(|(name, value)| (name.clone(), value.clone()));
         let fields = declaration.all_headers.then(|| fields.collect());
-        Self { values, body: view.body_for(declaration).cloned(), fields }
+        Self { id: view.id.clone(), values, body: view.body_for(declaration).cloned(), fields }
     }
 
     fn ask(&self, instance: &mut Instance, time: Duration) -> (Result<Outcome, Failure>, Trace) {
@@ -277,6 +278,6 @@ impl Asked {
             fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect::<Vec<(&str, &[u8])>>()
         });
         let request = Request { values: &values, body: self.body.as_deref(), all_headers: fields.as_deref() };
-        instance.ask(request, time)
+        instance.ask(&self.id, request, time)
     }
 }

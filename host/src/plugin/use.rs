@@ -308,12 +308,18 @@ impl Instance {
             body: view.body_for(declaration).map(|body| &body[..]),
             all_headers: declaration.all_headers.then_some(&fields[..]),
         };
-        self.ask(request, r#use.host.call_time)
+        self.ask(view.id, request, r#use.host.call_time)
     }
 
-    /// Asks the plugin, which may take so long; tells what the call did beside its answer.
-    pub(super) fn ask(&mut self, request: Request<'_>, time: Duration) -> (Result<Outcome, Failure>, Trace) {
+    /// Asks the plugin about the request of this id, which may take so long; tells what the call did beside its answer.
+    pub(super) fn ask(
+        &mut self,
+        id: &HeaderValue,
+        request: Request<'_>,
+        time: Duration,
+    ) -> (Result<Outcome, Failure>, Trace) {
         let state = self.store.data_mut();
+        state.request = Some(id.clone());
         state.trace = Trace::default();
         state.memory.denied = false;
         self.store.set_epoch_deadline(ticks(time));

@@ -182,6 +182,7 @@ async fn a_plugin_has_a_log_a_clock_and_randomness() {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64() * 1000.0;
     let before = now();
     let answer = program.get("/").await.is(200);
+    let id = answer.field("x-request-id").unwrap().to_owned();
     let body: [u8; 24] = answer.body[..].try_into().unwrap();
     let told = f64::from_le_bytes(body[..8].try_into().unwrap());
     assert!(before.floor() <= told && told <= now() && told.fract() == 0.0, "{before} {told}");
@@ -196,6 +197,7 @@ async fn a_plugin_has_a_log_a_clock_and_randomness() {
     assert_eq!(levels, ["ERROR", "WARN", "INFO"], "the log's level is info");
     for line in said {
         assert_eq!(line["message"], "a \"word\"\nof mine");
-        assert_eq!((&line["plugin"], &line["api"], &line["stage"]), (&json!("one"), &json!("shop"), &json!("routing")));
+        let marks = ["plugin", "api", "stage", "request"].map(|mark| line[mark].as_str().unwrap());
+        assert_eq!(marks, ["one", "shop", "routing", &*id]);
     }
 }

@@ -133,3 +133,24 @@ async fn a_replacement_with_the_same_socket_loses_no_request() {
     new.terminate();
     assert_eq!(new.ended().await.code, Some(0));
 }
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_holds_up_no_request() {
+    // Each of these is a line of six kibibytes, far more of them than a pipe and the gateway's own memory for lines take.
+    let long = format!("/{}", "x".repeat(6 * 1024));
+    let orders = upstream("orders");
+    let program = gatewright().with_an_unread_log().start(setup(SHOP).to(&orders)).await;
+    let connection = program.http1().await;
+    for _ in 0..1000 {
+        connection.get(&long).await.is(200);
+    }
+    let dropped = program.admin("/metrics").await.is(200).sample(r#"gatewright_log_lines_dropped_total{log="access"}"#);
+    assert!((1.0..1000.0).contains(&dropped), "{dropped}");
+    program.reads_log();
+    program.terminate();
+    let ended = program.ended().await;
+    assert_eq!(ended.code, Some(0));
+    let told =
+        ended.errors.lines().any(|line| line.contains("lines were dropped") && line.contains("\"log\":\"access\""));
+    assert!(told, "{}", ended.errors);
+}
