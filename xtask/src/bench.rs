@@ -1,27 +1,35 @@
-//! `cargo xtask bench`: what a request costs in the gateway, beside nginx on the same machine in the same minutes.
+//! `cargo xtask bench`: what a request costs in the gateway, beside nginx on the same machine in the same minutes; what a
+//! second worker is worth; how long a swap takes; what one question to a plugin costs.
 //!
-//! The figure that counts is CPU time per request, as a ratio inside one interleaved run: requests a second depend on what else
-//! the machine does.
+//! The figure that counts is CPU time, as a ratio inside one interleaved run: requests a second depend on what else the
+//! machine does.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
+use tempfile::TempDir;
 
 use crate::packages::install_missing;
 use crate::process::run;
 use crate::{guests, house};
 
+mod calls;
 mod cpu;
+mod goals;
 mod load;
 mod report;
+mod requests;
+mod scaling;
 mod server;
 mod setting;
+mod swap;
+mod tokens;
 
-use load::{Load, Requests};
-use report::{Report, Sample};
-use server::{Kind, Servers};
+use goals::Goals;
+use tokens::Issuer;
 
-/// How long and how often is measured.
+/// What is measured, how long and how often.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Options {
     /// Times that every server is measured under every load; the middle value counts.
@@ -33,71 +41,80 @@ pub struct Options {
     /// One round of one second: shows that it works, and little more.
     #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
     short: bool,
+    /// Measure only this, and what else is given so. Default: everything.
+    #[arg(long)]
+    only: Vec<Part>,
 }
 
-impl Options {
-    fn rounds(&self) -> u32 {
-        if self.short { 1 } else { self.rounds }
+/// A part of the measurement.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// What a request costs, beside nginx.
+    Requests,
+    /// What a second worker is worth.
+    Scaling,
+    /// How long a new plugin takes to serve.
+    Swap,
+    /// What one question to a plugin costs (criterion).
+    Calls,
+}
+
+impl Part {
+    const ALL: [Self; 4] = [Self::Requests, Self::Scaling, Self::Swap, Self::Calls];
+}
+
+/// What all parts share.
+struct Bench {
+    /// Gone when everything is measured.
+    folder: TempDir,
+    /// The built plugins.
+    plugins: PathBuf,
+    issuer: Issuer,
+    /// The document with the issuer's key.
+    jwks: PathBuf,
+    rounds: u32,
+    /// Length of one measurement.
+    time: Duration,
+}
+
+impl Bench {
+    fn new(options: &Options, plugins: PathBuf) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("gatewright-bench-").tempdir()?;
+        let (issuer, jwks) = (Issuer::new()?, folder.path().join("jwks.json"));
+        issuer.write_keys(&jwks)?;
+        let (rounds, seconds) = if options.short { (1, 1) } else { (options.rounds, options.seconds) };
+        Ok(Self { folder, plugins, issuer, jwks, rounds, time: Duration::from_secs(seconds) })
     }
 
-    fn time(&self) -> Duration {
-        Duration::from_secs(if self.short { 1 } else { self.seconds })
+    /// A new folder for a part's files.
+    fn folder(&self, part: &str) -> Result<PathBuf> {
+        let folder = self.folder.path().join(part);
+        std::fs::create_dir(&folder)?;
+        Ok(folder)
     }
 }
 
-/// Connections that a load keeps busy.
-const CONNECTIONS: [u32; 2] = [16, 128];
-/// Fills caches and pools before anything counts.
-const WARM_UP: Duration = Duration::from_secs(1);
-
-/// Starts an upstream, nginx and the gateway twice, loads each in turn, and prints what a request cost each.
+/// Builds everything, measures each part, and prints the figures and which goals they meet. A goal that is missed is no
+/// error.
 ///
 /// # Errors
 ///
-/// Something cannot be built, installed or started, or a server answered other than 2xx: the cost of a refusal is no result.
+/// Something cannot be built, installed or started, or a server answered other than 2xx: the cost of a refusal is no
+/// result.
 pub fn bench(options: &Options) -> Result<()> {
     install_missing(&[("wrk", "wrk"), ("nginx", "nginx-light")])?;
-    let plugins = guests::build()?;
+    let bench = Bench::new(options, guests::build()?)?;
     println!("xtask: building the gateway in release");
     run(house::workspace_cargo().args(["build", "--release", "--package", "gatewright"]))?;
-    let folder = tempfile::Builder::new().prefix("gatewright-bench-").tempdir()?;
-    let servers = Servers::start(folder.path(), &plugins)?;
-    let loads = loads(folder.path())?;
-    for (kind, load) in Kind::ALL.iter().flat_map(|kind| loads.iter().map(move |load| (*kind, load))) {
-        load.run(servers.address(kind), WARM_UP)?;
-    }
-    let mut report = Report::default();
-    for round in 1..=options.rounds() {
-        for load in &loads {
-            println!("xtask: round {round} of {}: {load}", options.rounds());
-            for kind in Kind::ALL {
-                report.add(kind, load, measure(&servers, kind, load, options.time())?);
-            }
+    let mut goals = Goals::default();
+    for part in Part::ALL.into_iter().filter(|part| options.only.is_empty() || options.only.contains(part)) {
+        match part {
+            Part::Requests => requests::measure(&bench, &mut goals)?,
+            Part::Scaling => scaling::measure(&bench, &mut goals)?,
+            Part::Swap => swap::measure(&bench, &mut goals)?,
+            Part::Calls => calls::measure(&mut goals)?,
         }
     }
-    print!("{report}");
+    print!("{goals}");
     Ok(())
-}
-
-/// Every number of connections with one request over and over, and with many different ones.
-fn loads(folder: &std::path::Path) -> Result<Vec<Load>> {
-    let one = Requests::write(folder, "one", 1, 1)?;
-    let many = Requests::write(folder, "many", 1_000, 10_000)?;
-    let pairs = [one, many].into_iter().flat_map(|requests| CONNECTIONS.map(|count| (requests.clone(), count)));
-    Ok(pairs.map(|(requests, connections)| Load { requests, connections }).collect())
-}
-
-fn measure(servers: &Servers, kind: Kind, load: &Load, time: Duration) -> Result<Sample> {
-    let process = servers.process(kind);
-    let before = cpu::of_tree(process)?;
-    let result = load.run(servers.address(kind), time)?;
-    let cpu = cpu::of_tree(process)?.saturating_sub(before);
-    if result.requests == 0 || result.bad > 0 {
-        bail!("{kind} under {load}: {} of {} answers were not 2xx or did not come", result.bad, result.requests);
-    }
-    Ok(Sample {
-        cpu_per_request: cpu.div_f64(result.requests as f64),
-        per_second: result.requests as f64 / result.time.as_secs_f64(),
-        p99: result.p99,
-    })
 }

@@ -53,6 +53,21 @@ pub async fn services() -> Result<service::Services> {
 ///
 /// None that depend on the arguments.
 pub fn mint(secret: &str, subject: &str, scopes: &str, now: Duration) -> Result<String> {
+    mint_with(Algorithm::HS256, &EncodingKey::from_secret(secret.as_bytes()), subject, scopes, now)
+}
+
+/// Makes such a token with any algorithm.
+///
+/// # Errors
+///
+/// The key is not one of the algorithm's.
+pub fn mint_with(
+    algorithm: Algorithm,
+    key: &EncodingKey,
+    subject: &str,
+    scopes: &str,
+    now: Duration,
+) -> Result<String> {
     let claims = Claims {
         iss: "https://issuer.example",
         aud: "shop",
@@ -62,7 +77,7 @@ pub fn mint(secret: &str, subject: &str, scopes: &str, now: Duration) -> Result<
         iat: now.as_secs(),
         exp: (now + TOKEN_LIFE).as_secs(),
     };
-    Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret.as_bytes()))?)
+    Ok(jsonwebtoken::encode(&Header::new(algorithm), &claims, key)?)
 }
 
 #[derive(Serialize)]

@@ -51,12 +51,27 @@ pub fn free_address() -> Result<SocketAddr> {
 
 /// The status of one `GET`, or none where there is no HTTP.
 pub fn status(address: SocketAddr, path: &str) -> Option<u16> {
+    status_of(&get(address, path)?)
+}
+
+/// The text that one `GET` is answered with, where that is 200.
+pub fn text(address: SocketAddr, path: &str) -> Option<String> {
+    let answer = get(address, path)?;
+    if status_of(&answer) != Some(200) {
+        return None;
+    }
+    let answer = String::from_utf8(answer).ok()?;
+    answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
+}
+
+/// Everything that comes back.
+fn get(address: SocketAddr, path: &str) -> Option<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&address, MOST_ANSWER).ok()?;
     stream.set_read_timeout(Some(MOST_ANSWER)).ok()?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
     let mut answer = Vec::new();
     stream.take(64 * 1024).read_to_end(&mut answer).ok()?;
-    status_of(&answer)
+    Some(answer)
 }
 
 fn status_of(answer: &[u8]) -> Option<u16> {

@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use gatewright_tests::{Gateway, guest, setup, token, upstream};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::command::gatewright;
 

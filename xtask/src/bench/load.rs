@@ -1,13 +1,16 @@
 //! The load: wrk with a script that sends prepared requests in turn and tells its figures in one line.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
-use super::{server, setting};
+use super::server::{self, Place, Server};
+use super::setting;
+use super::tokens::{Issuer, Signature};
 use crate::demo;
 use crate::process::output;
 
@@ -34,25 +37,35 @@ end
 /// A prepared set of requests.
 #[derive(Clone, Debug)]
 pub(super) struct Requests {
-    script: PathBuf,
-    file: PathBuf,
+    folder: PathBuf,
+    /// Different paths.
     paths: usize,
-    tokens: usize,
+    /// Requests, each with a token of its own.
+    pub(super) tokens: usize,
 }
 
 impl Requests {
-    /// Writes `tokens` requests, each with a token of its own, over `paths` different paths.
-    pub(super) fn write(folder: &Path, name: &str, paths: usize, tokens: usize) -> Result<Self> {
+    /// Writes `tokens` requests over `paths` different paths, with tokens of either signature.
+    pub(super) fn write(folder: &Path, issuer: &Issuer, paths: usize, tokens: usize) -> Result<Self> {
+        let requests = Self { folder: folder.to_path_buf(), paths, tokens };
         let now = demo::now();
-        let lines = (0..tokens).map(|index| {
-            let token = demo::mint(setting::SECRET, &format!("caller-{index}"), demo::SCOPES, now)?;
-            Ok(format!("{token} {}\n", setting::path(index % paths)))
-        });
-        let text = lines.collect::<Result<String>>()?;
-        let (script, file) = (folder.join("load.lua"), folder.join(name));
-        std::fs::write(&script, SCRIPT)?;
-        std::fs::write(&file, text)?;
-        Ok(Self { script, file, paths, tokens })
+        for signature in [Signature::Hs256, Signature::Es256] {
+            let lines = (0..tokens).map(|index| {
+                let token = issuer.token(signature, &format!("caller-{index}"), now)?;
+                Ok(format!("{token} {}\n", setting::path(index % paths)))
+            });
+            std::fs::write(requests.file(signature), lines.collect::<Result<String>>()?)?;
+        }
+        std::fs::write(requests.script(), SCRIPT)?;
+        Ok(requests)
+    }
+
+    fn file(&self, signature: Signature) -> PathBuf {
+        self.folder.join(format!("{signature:?}-{}-{}", self.paths, self.tokens))
+    }
+
+    fn script(&self) -> PathBuf {
+        self.folder.join("load.lua")
     }
 }
 
@@ -61,6 +74,8 @@ impl Requests {
 pub(super) struct Load {
     pub(super) requests: Requests,
     pub(super) connections: u32,
+    /// Where it runs.
+    pub(super) place: Place,
 }
 
 impl fmt::Display for Load {
@@ -84,12 +99,67 @@ pub(super) struct Figures {
 }
 
 impl Load {
-    /// Loads a server for a time.
-    pub(super) fn run(&self, address: SocketAddr, time: Duration) -> Result<Figures> {
-        let mut command = server::pinned(server::Place::Beside, Path::new("wrk"));
+    /// Loads a server for a time, with tokens that it takes.
+    pub(super) fn run(&self, server: &Server, time: Duration) -> Result<Figures> {
+        figures(&output(&mut self.command(server, time))?)
+    }
+
+    /// Begins to load a server, until [`Underway::end`].
+    pub(super) fn begin(&self, server: &Server) -> Result<Underway> {
+        /// Nothing that is measured takes so long.
+        const MOST: Duration = Duration::from_secs(3600);
+        let mut command = self.command(server, MOST);
+        Ok(Underway(Some(command.stdout(Stdio::piped()).spawn().context("cannot start wrk")?)))
+    }
+
+    /// Fills caches and pools before anything counts: what is remembered has come twice at least.
+    pub(super) fn warm(&self, server: &Server) -> Result<()> {
+        // A second is enough, unless the machine is slow.
+        for seconds in [1, 4, 16] {
+            let figures = self.run(server, Duration::from_secs(seconds))?;
+            if figures.requests >= 2 * self.requests.tokens as u64 || !server.policy.remembers() {
+                return Ok(());
+            }
+        }
+        bail!("{self}: too slow to warm up")
+    }
+
+    fn command(&self, server: &Server, time: Duration) -> Command {
+        let mut command = server::placed(self.place, Path::new("wrk"));
         command.args(["-t1", &format!("-c{}", self.connections), &format!("-d{}s", time.as_secs()), "-s"]);
-        command.arg(&self.requests.script).arg(format!("http://{address}/")).arg("--").arg(&self.requests.file);
-        figures(&output(&mut command)?)
+        command.arg(self.requests.script()).arg(format!("http://{}/", server.address));
+        command.arg("--").arg(self.requests.file(server.policy.signature()));
+        command
+    }
+}
+
+/// A load that goes on; dropping it ends it without figures.
+#[must_use]
+pub(super) struct Underway(Option<Child>);
+
+impl Underway {
+    /// Ends it: Ctrl-C has wrk tell what it has seen so far.
+    pub(super) fn end(mut self) -> Result<Figures> {
+        let child = self.0.take().context("it is still running")?;
+        signal(&child, Signal::INT);
+        figures(&String::from_utf8(child.wait_with_output()?.stdout)?)
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            signal(&child, Signal::TERM);
+            // It cannot be waited for only if it was.
+            let _ = child.wait();
+        }
+    }
+}
+
+fn signal(child: &Child, signal: Signal) {
+    if let Some(id) = Pid::from_raw(child.id().cast_signed()) {
+        // Failures mean that it ended by itself.
+        let _ = kill_process(id, signal);
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::load::Load;
-use super::server::Kind;
+use super::requests::Kind;
 
 /// One measurement of one server under one load.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +31,12 @@ impl Report {
         if let Some((_, servers)) = self.loads.get_mut(place) {
             servers.entry(kind).or_default().push(sample);
         }
+    }
+
+    /// The CPU time of a request in one server by that in another, under each load that both were under.
+    pub(super) fn ratios(&self, one: Kind, of: Kind) -> Vec<f64> {
+        let both = self.loads.iter().filter(|(_, servers)| servers.contains_key(&one) && servers.contains_key(&of));
+        both.map(|(_, servers)| middle_cpu(servers, one) / middle_cpu(servers, of)).collect()
     }
 }
 
@@ -67,7 +73,7 @@ fn middle_cpu(servers: &BTreeMap<Kind, Vec<Sample>>, kind: Kind) -> f64 {
 }
 
 /// The median, of an even number the upper one; NaN of nothing.
-fn middle(samples: &[Sample], of: impl Fn(&Sample) -> f64) -> f64 {
+pub(super) fn middle(samples: &[Sample], of: impl Fn(&Sample) -> f64) -> f64 {
     let mut values = samples.iter().map(of).collect::<Vec<_>>();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)

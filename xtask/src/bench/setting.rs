@@ -1,10 +1,11 @@
-//! The configurations under measurement. What they have in common: one worker, keep-alive on both sides, an access log to a
-//! file.
+//! The configurations under measurement. What they have in common: keep-alive on both sides, an access log to a file.
 
 use std::net::SocketAddr;
 use std::path::Path;
 
-/// The secret of the load's tokens.
+use super::tokens::Signature;
+
+/// The secret of HS256 tokens.
 pub(super) const SECRET: &str = "the secret of a measurement: 32 bytes or more";
 /// The variable that the gateway takes it from.
 pub(super) const SECRET_VARIABLE: &str = "GATEWRIGHT_BENCH_SECRET";
@@ -72,37 +73,51 @@ http {{
     )
 }
 
-/// A gateway that passes everything on.
-pub(super) fn pass_through(listen: SocketAddr, admin: SocketAddr, upstream: SocketAddr, plugins: &Path) -> String {
-    let edge = edge(listen, admin, upstream, plugins);
-    format!(
-        "{edge}
-[[api]]
-name = \"everything\"
-service = \"fixed\"
-"
-    )
+/// What a gateway under measurement is like.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gateway<'a> {
+    /// What stands in a request's way.
+    pub(super) policy: Policy,
+    /// Threads that serve requests.
+    pub(super) workers: usize,
+    /// The folder with the plugins.
+    pub(super) plugins: &'a Path,
+    /// The JWKS document for [`Policy::Es256`].
+    pub(super) jwks: &'a Path,
+    /// Where everything goes.
+    pub(super) upstream: SocketAddr,
 }
 
-/// A gateway with the three reference plugins and a limit that nobody reaches.
-pub(super) fn plugins(listen: SocketAddr, admin: SocketAddr, upstream: SocketAddr, plugins: &Path) -> String {
-    let edge = edge(listen, admin, upstream, plugins);
-    format!(
-        "{edge}
-[plugin.jwt]
-keys = [\"bench\"]
-
-[keys.bench]
-secret_env = \"{SECRET_VARIABLE}\"
-{API}"
-    )
+/// What stands in a request's way.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Policy {
+    /// Nothing.
+    None,
+    /// `jwt` with a shared secret, `json-schema` with schemas, `versions`, and a limit that nobody reaches.
+    Hs256,
+    /// The same with a key on P-256 and with rules that have no schema.
+    Es256(Calls),
 }
 
-fn edge(listen: SocketAddr, admin: SocketAddr, upstream: SocketAddr, plugins: &Path) -> String {
-    format!(
-        "[server]
+/// How often plugins are called, and in what.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Calls {
+    /// Only for what is not remembered: the defaults.
+    Remembered,
+    /// For every request.
+    Each,
+    /// For every request, in a new instance.
+    Fresh,
+}
+
+impl Gateway<'_> {
+    /// Its configuration; `admin` is where `/readyz` and `/plugins` are.
+    pub(super) fn text(&self, listen: SocketAddr, admin: SocketAddr) -> String {
+        let Self { policy, workers, plugins, jwks, upstream } = self;
+        format!(
+            "[server]
 listen = \"{listen}\"
-workers = 1
+workers = {workers}
 
 [admin]
 listen = \"{admin}\"
@@ -116,13 +131,61 @@ folder = \"{}\"
 [service.fixed]
 endpoints = [\"{upstream}\"]
 idle_connections = 128
-",
-        plugins.display()
-    )
+{}",
+            plugins.display(),
+            policy.text(jwks)
+        )
+    }
 }
 
-/// The API of [`plugins`].
-const API: &str = r#"
+impl Policy {
+    /// How the tokens are signed that it takes; without policy all are as good.
+    pub(super) fn signature(self) -> Signature {
+        if matches!(self, Self::Hs256) { Signature::Hs256 } else { Signature::Es256 }
+    }
+
+    /// Whether a request is another matter when it has come before.
+    pub(super) fn remembers(self) -> bool {
+        matches!(self, Self::Hs256 | Self::Es256(Calls::Remembered))
+    }
+
+    fn text(self, jwks: &Path) -> String {
+        match self {
+            Self::None => EVERYTHING.to_owned(),
+            Self::Hs256 => {
+                let plugin = plugin("jwt", Calls::Remembered, KEYS);
+                format!("{plugin}\n[keys.bench]\nsecret_env = \"{SECRET_VARIABLE}\"\n{AUTH}{SCHEMAS}{REST}")
+            }
+            Self::Es256(calls) => {
+                let plugins = [("jwt", KEYS), ("json-schema", ""), ("versions", "")];
+                let plugins = plugins.map(|(name, more)| plugin(name, calls, more)).concat();
+                format!("{plugins}\n[keys.bench]\njwks = \"{}\"\n{AUTH}{PATHS}{REST}", jwks.display())
+            }
+        }
+    }
+}
+
+/// What `jwt` may name.
+const KEYS: &str = "keys = [\"bench\"]\n";
+
+fn plugin(name: &str, calls: Calls, more: &str) -> String {
+    let calls = match calls {
+        Calls::Remembered => "",
+        Calls::Each => "remember = \"0s\"\n",
+        Calls::Fresh => "remember = \"0s\"\nisolation = \"fresh\"\n",
+    };
+    format!("\n[plugin.{name}]\n{calls}{more}")
+}
+
+/// An API without policy.
+const EVERYTHING: &str = r#"
+[[api]]
+name = "everything"
+service = "fixed"
+"#;
+
+/// An API and its auth stage.
+const AUTH: &str = r#"
 [[api]]
 name = "orders"
 services = ["fixed"]
@@ -136,7 +199,10 @@ issuers = ["https://issuer.example"]
 audiences = ["shop"]
 scopes = ["orders:read"]
 headers = { x-user = "sub", x-tenant = "tenant" }
+"#;
 
+/// Validation with schemas.
+const SCHEMAS: &str = r#"
 [[api.validation]]
 plugin = "json-schema"
 
@@ -150,7 +216,28 @@ extra_query = "refuse"
 methods = ["POST"]
 path = "/v2/orders"
 body = '{ "type": "object", "required": ["item"], "properties": { "item": { "type": "string" } } }'
+"#;
 
+/// Validation without schemas: what is not a known method on a known path, or has a query, goes no further.
+const PATHS: &str = r#"
+[[api.validation]]
+plugin = "json-schema"
+
+[api.validation.settings]
+other = "refuse"
+
+[[api.validation.settings.rules]]
+methods = ["GET"]
+path = "/v2/orders/{id}"
+extra_query = "refuse"
+
+[[api.validation.settings.rules]]
+methods = ["POST"]
+path = "/v2/orders"
+"#;
+
+/// A versioned route, and a limit.
+const REST: &str = r#"
 [api.routing]
 plugin = "versions"
 
