@@ -32,11 +32,11 @@ use tokens::Issuer;
 /// What is measured, how long and how often.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Options {
-    /// Times that every server is measured under every load; the middle value counts.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    /// Times that every server is measured under every load; the middle value counts, of ratios the middle of the rounds' ratios.
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Length of one measurement.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
     /// One round of one second: shows that it works, and little more.
     #[arg(long, conflicts_with_all = ["rounds", "seconds"])]

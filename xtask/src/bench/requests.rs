@@ -73,7 +73,11 @@ pub(super) fn measure(bench: &Bench, goals: &mut Goals) -> Result<()> {
             for connections in CONNECTIONS {
                 let load = Load { requests: requests.clone(), connections, place: Place::Beside };
                 println!("xtask: round {round} of {}: {load}", bench.rounds);
-                for (kind, server) in servers.iter().filter(|(kind, _)| kinds.contains(kind)) {
+                let mut turns: Vec<_> = servers.iter().filter(|(kind, _)| kinds.contains(kind)).collect();
+                if round % 2 == 0 {
+                    turns.reverse();
+                }
+                for (kind, server) in turns {
                     let sample = sample(bench, server, &load);
                     report.add(*kind, &load, sample.with_context(|| format!("{kind} under {load}"))?);
                 }
