@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::auth::Auth;
 use crate::config;
+use crate::cors::Cors;
 use crate::forward::headers::Stripped;
 use crate::limit::Limits;
 use crate::log::Tally;
@@ -29,6 +30,8 @@ pub struct Api {
     pub body_bytes: u64,
     /// Fields that no client may send: identity fields and the gateway's own.
     pub stripped: Rc<Stripped>,
+    /// What scripts of other origins may do; none: the service says.
+    pub cors: Option<Rc<Cors>>,
 }
 
 impl Api {

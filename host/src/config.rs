@@ -14,6 +14,7 @@ use serde_json::json;
 use toml::de::DeTable;
 
 mod api;
+mod cors;
 mod groups;
 mod keys;
 mod kinds;
@@ -30,6 +31,7 @@ mod tls;
 mod tests;
 
 pub use api::{Api, OnFailure, Routing, Use};
+pub use cors::{Cors, Origin};
 pub use keys::{Algorithm, KeySet, SecretSource};
 pub use limit::{Limit, LimitKey, Over, Rate};
 pub use plugin::{Isolation, Placement, Plugin, Plugins};

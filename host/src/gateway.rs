@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use crate::api::{Api, Apis};
 use crate::clean::{self, Bounds, Cleaned};
 use crate::config::{self, Cidr};
+use crate::cors::Sharing;
 use crate::forward::headers::{Peer, REQUEST_ID, is_loop};
 use crate::forward::{Exchange, Outgoing, Pools, forward};
 use crate::limit::{Admission, Caller, Client};
@@ -133,6 +134,11 @@ pub async fn handle(
             exchange.answered(Outcome::Routing, response.status());
             response.map(|body| Outgoing::own(body, exchange))
         }
+        Ok(Passed::Preflight) => {
+            let response = Sharing::preflight();
+            exchange.answered(Outcome::Cors, response.status());
+            response.map(|body| Outgoing::own(body, exchange))
+        }
         Err(refusal) => {
             let outcome = refusal.outcome();
             exchange.record.reason = refusal.reason().map(String::into_boxed_str);
@@ -141,14 +147,21 @@ pub async fn handle(
             response.map(|body| Outgoing::own(body, exchange))
         }
     };
+    if let Some(sharing) = &request.sharing {
+        sharing.write(response.headers_mut());
+    }
     response.headers_mut().insert(&REQUEST_ID, id);
     response
 }
 
 /// What came of a request that nothing refused.
 enum Passed {
+    /// A service answered.
     Service(Response<Incoming>),
+    /// A routing plugin answered.
     Own(Response<Bytes>),
+    /// A browser asks what it may do: that needs no credential.
+    Preflight,
 }
 
 /// The way of a request. What is refused leaves it by `?`.
@@ -165,6 +178,9 @@ async fn carry(
     let mut clock = Lap { api: &api, since: now };
 
     let admission = limit_address(&api, request, &scene, &mut clock).await?;
+    if request.sharing.as_ref().is_some_and(Sharing::is_preflight) {
+        return Ok(Passed::Preflight);
+    }
     api.auth.identify(request, &scene).await?;
     exchange.record.caller.clone_from(&request.caller);
     clock.lap(Span::Auth);
@@ -195,6 +211,7 @@ fn begin(gateway: &Gateway, request: &mut Request, record: &mut Record) -> Resul
     }
     let api = Rc::clone(find(gateway, &request.head).ok_or(Refusal::NoApi)?);
     record.tally = Rc::clone(&api.tally);
+    request.sharing = api.cors.as_ref().map(|cors| cors.sharing(&request.head));
     if request.peer.trusted {
         request.client = request.peer.client(&request.head.headers, &gateway.trusted);
     }

@@ -26,6 +26,8 @@ pub enum Outcome {
     Forwarded,
     /// It had no one meaning, or belonged to no API.
     Clean,
+    /// A browser asked what it may do.
+    Cors,
     /// The auth stage answered.
     Auth,
     /// A limit answered.
@@ -41,9 +43,10 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Forwarded,
         Self::Clean,
+        Self::Cors,
         Self::Auth,
         Self::Limit,
         Self::Validation,
@@ -58,6 +61,7 @@ impl Outcome {
         match self {
             Self::Forwarded => "forwarded",
             Self::Clean => "clean",
+            Self::Cors => "cors",
             Self::Auth => "auth",
             Self::Limit => "limit",
             Self::Validation => "validation",

@@ -9,6 +9,7 @@ use http::request::Parts;
 use http_body::Body as _;
 use hyper::body::Incoming;
 
+use crate::cors::Sharing;
 use crate::forward::headers::{Client, Peer};
 use crate::plugin::verdict::{Caller, Grant, Identified};
 use crate::plugin::{BodyInput, Verdict, View};
@@ -50,6 +51,8 @@ pub struct Request {
     pub upgrade: bool,
     /// Who is calling; none: an anonymous caller.
     pub caller: Option<Granted>,
+    /// What browsers are told of its answer; none: what the service says.
+    pub sharing: Option<Sharing>,
 }
 
 /// A caller and the plugin that says so.
@@ -87,7 +90,7 @@ impl Request {
             false => Body::Streaming(Streaming::new(incoming)),
         };
         let (client, address) = (peer.itself(), Rc::clone(&peer.name));
-        Self { head, body, peer, client, address, upgrade: false, caller: None }
+        Self { head, body, peer, client, address, upgrade: false, caller: None, sharing: None }
     }
 
     /// Who is calling.

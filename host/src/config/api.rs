@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::cors::Cors;
 use super::groups::{List, OrFalse, Settings, record};
 use super::kinds::{Flag, Name, Parsed, Role, Size, Words};
 use super::limit::Limit;
@@ -39,6 +40,8 @@ pub struct Api {
     pub limits: Vec<Limit>,
     /// The longest request body; `None`: any.
     pub body_bytes: Option<u64>,
+    /// What scripts of other origins may do; `None`: the service says.
+    pub cors: Option<Cors>,
 }
 
 /// How an API finds the service.
@@ -70,9 +73,12 @@ impl Api {
         let limits = t.given("limit", "Limits: all must have room.", &limits).unwrap_or_default();
         let size = OrFalse(Size(0..=1 << 40));
         let body_bytes = t.or("body", "The longest request body; `false`: any.", Some(10 << 20), &size);
+        let cors = "What scripts of other origins may do in a browser (CORS); absent: the service says.";
+        let cors = t.given("cors", cors, &record(Cors::read));
         let found = Routing::read(t, services);
         let (routing, services) = found?;
-        Some(Self { name: name?, hosts, paths, anonymous, auth, validation, routing, services, limits, body_bytes })
+        let name = name?;
+        Some(Self { name, hosts, paths, anonymous, auth, validation, routing, services, limits, body_bytes, cors })
     }
 }
 

@@ -80,7 +80,13 @@ fn a_complete_api_is_read_whole() {
     assert_eq!(shop.limits[1].rate, None);
     assert_eq!(orders.routing, Routing::Service("orders".into()));
     assert_eq!(orders.services, BTreeSet::from(["orders".into()]));
-    assert_eq!((orders.anonymous, orders.body_bytes), (true, Some(10 << 20)));
+    assert_eq!((orders.anonymous, orders.body_bytes, &orders.cors), (true, Some(10 << 20), &None));
+    let cors = shop.cors.as_ref().unwrap();
+    let below = Origin::Below("https://".into(), ".shop.example:8443".into());
+    let exact = |text: &str| Origin::Exact(text.into());
+    assert_eq!(cors.origins, [exact("https://shop.example"), below, exact("http://[::1]:3000")]);
+    assert_eq!((&cors.methods[..], &cors.headers[..]), (&["GET".into(), "PUT".into()][..], &["x-own".into()][..]));
+    assert_eq!((cors.expose[0].as_str(), cors.credentials, cors.max_age.as_secs()), ("x-total", true, 3600));
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use http::{HeaderName, Method};
+
 use super::server::Cidr;
 
 /// The longest name of a thing in the configuration.
@@ -139,6 +141,24 @@ fn is_domain(name: &str) -> bool {
     name.len() <= HOST_CHARS && name.split('.').all(label)
 }
 
+/// A method; `*` is one by its grammar.
+pub(super) fn method(text: &str) -> Result<String, String> {
+    match Method::from_bytes(text.as_bytes()) {
+        Err(_) => Err("not a method like `GET`".into()),
+        Ok(_) if text.bytes().any(|byte| byte.is_ascii_lowercase()) => {
+            Err("methods are in upper case, and their case counts".into())
+        }
+        Ok(_) => Ok(text.to_owned()),
+    }
+}
+
+/// The name of a header field in lower case; `*` is one by its grammar.
+pub(super) fn field_name(text: &str) -> Result<String, String> {
+    HeaderName::from_bytes(text.as_bytes())
+        .map(|name| name.as_str().to_owned())
+        .map_err(|_| "not a field's name".into())
+}
+
 /// A path prefix in the one spelling that requests are cleaned to.
 pub(super) fn path(text: &str) -> Result<String, String> {
     if !text.starts_with('/') {
@@ -217,6 +237,6 @@ pub(super) fn sha256(text: &str) -> Result<[u8; 32], String> {
     Err("not 64 lower-case hexadecimal digits".into())
 }
 
-fn digits(text: &str) -> bool {
+pub(super) fn digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -9,6 +9,7 @@ use crate::api::{Api, Apis};
 use crate::auth::Auth;
 use crate::balance::ServiceMap;
 use crate::config::{self, Config};
+use crate::cors::Cors;
 use crate::forward::headers::Stripped;
 use crate::forward::{Pools, Service};
 use crate::gateway::{Gateway, bounds};
@@ -230,6 +231,7 @@ impl Site {
             routing,
             body_bytes: settings.body_bytes.unwrap_or(u64::MAX),
             stripped: Rc::new(Stripped::new(identity)),
+            cors: settings.cors.as_ref().map(|cors| Rc::new(Cors::new(cors))),
         })
     }
 }

@@ -15,6 +15,7 @@ mod balancing;
 mod command;
 mod compiling;
 mod contract;
+mod cors;
 mod edge;
 mod examples;
 mod forwarding;

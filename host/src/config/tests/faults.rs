@@ -202,6 +202,49 @@ fn apis_are_checked() {
 }
 
 #[test]
+fn what_browsers_are_told_is_checked() {
+    let origin = "not an origin like `https://shop.example`";
+    for (text, fault) in [
+        ("null", "`null` is what sandboxed documents of anybody are from"),
+        ("shop.example", origin),
+        ("https://", origin),
+        ("https:///", "an origin ends before the path, without a `/`"),
+        ("https://shop.example/", "an origin ends before the path, without a `/`"),
+        ("https://user@shop.example", origin),
+        ("1s://shop.example", origin),
+        ("https://a..b", origin),
+        ("https://[::1", origin),
+        ("https://shop.*", "`*` stands alone, or as `*.` in front of a name"),
+        ("https://*shop.example", "`*` stands alone, or as `*.` in front of a name"),
+        ("https://*", "`*` stands alone, or as `*.` in front of a name"),
+        ("https://shop.example:443", "browsers leave the scheme's own port out"),
+        ("http://shop.example:", "a port is from 1 to 65535"),
+        ("http://shop.example:080", "a port is from 1 to 65535"),
+        ("http://shop.example:65536", "a port is from 1 to 65535"),
+    ] {
+        let said = said(&api(&format!("cors = {{ origins = ['{text}'] }}")));
+        assert_eq!(said, [format!("6: `api[0].cors.origins[0]`: {fault}")], "{text}");
+    }
+    let starred = |key: &str| format!("7: `api[0].cors.{key}`: with `credentials` a browser takes no `*`: name them");
+    for (keys, fault) in [
+        ("", "6: `api[0].cors.origins`: missing".to_owned()),
+        ("origins = []", "7: `api[0].cors.origins`: empty".into()),
+        ("origins = ['*', 'https://a']", "7: `api[0].cors.origins`: `*` is everybody: it stands alone".into()),
+        ("origins = ['*']\ncredentials = true", starred("origins")),
+        ("methods = ['*']\norigins = ['https://a']\ncredentials = true", starred("methods")),
+        ("headers = ['*']\norigins = ['https://a']\ncredentials = true", starred("headers")),
+        ("expose = ['*']\norigins = ['https://a']\ncredentials = true", starred("expose")),
+        (
+            "methods = ['get']\norigins = ['*']",
+            "7: `api[0].cors.methods[0]`: methods are in upper case, and their case counts".into(),
+        ),
+        ("headers = ['a b']\norigins = ['*']", "7: `api[0].cors.headers[0]`: not a field's name".into()),
+    ] {
+        assert_eq!(said(&api(&format!("[api.cors]\n{keys}"))), [fault], "{keys}");
+    }
+}
+
+#[test]
 fn limits_are_checked() {
     for (keys, fault) in [
         (
