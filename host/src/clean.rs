@@ -79,6 +79,11 @@ pub enum Unclean {
     /// Not a fault: `OPTIONS *` asks about the server itself and is answered 204 with `allow`.
     #[error("the request is about the server as a whole")]
     Asterisk,
+    /// Not a fault: a client that looks for what stands between it and a service has found us.
+    #[error("the request goes no further than here")]
+    LastHop,
+    #[error("the `max-forwards` is not one decimal number")]
+    MaxForwards,
     #[error("the request target is not a path, and not a URI with a path")]
     TargetForm,
     #[error("the request target's scheme is neither `http` nor `https`")]
@@ -135,7 +140,7 @@ impl Unclean {
         match self {
             Self::Connect | Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
             Self::Trace => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Asterisk => StatusCode::NO_CONTENT,
+            Self::Asterisk | Self::LastHop => StatusCode::NO_CONTENT,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::FieldsTooMany | Self::FieldsTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Expectation => StatusCode::EXPECTATION_FAILED,
@@ -153,6 +158,7 @@ impl Unclean {
             | Self::UserInformation
             | Self::FieldSeveral(_)
             | Self::FieldSpace
+            | Self::MaxForwards
             | Self::ContentLength
             | Self::TransferEncoding
             | Self::ConnectionField
@@ -166,14 +172,14 @@ impl Unclean {
         match self {
             Self::Connect => "Method not implemented",
             Self::Trace => "Method not allowed",
-            Self::Asterisk => "No content",
+            Self::Asterisk | Self::LastHop => "No content",
             Self::TargetTooLong => "Request target too long",
             Self::TargetForm | Self::TargetScheme | Self::Character | Self::Escape => "Malformed request target",
             Self::Separator | Self::AboveRoot | Self::Parameters => "Ambiguous path",
             Self::HostMissing | Self::HostSeveral | Self::HostDiffers => "Host missing or ambiguous",
             Self::Authority | Self::UserInformation => "Malformed authority",
             Self::FieldsTooMany | Self::FieldsTooLarge => "Header fields too large",
-            Self::FieldSeveral(_) | Self::FieldSpace => "Ambiguous header field",
+            Self::FieldSeveral(_) | Self::FieldSpace | Self::MaxForwards => "Ambiguous header field",
             Self::ContentLength | Self::TransferEncoding => "Ambiguous message framing",
             Self::TransferCoding => "Transfer coding not implemented",
             Self::ConnectionField | Self::ConnectionNames | Self::UpgradeBody => "Malformed connection field",
@@ -188,15 +194,16 @@ impl Unclean {
 /// exactly one `host`, from the target's authority (absolute form, `:authority`) or the `Host` field, as [`authority`]
 /// writes it; several `cookie` fields are one (RFC 9113, section 8.2.3); and fields that `Connection` named are gone,
 /// so that no plugin sees what the service does not. `Connection` itself and the other connection fields stay until the
-/// request is forwarded.
+/// request is forwarded. `OPTIONS` has one hop fewer to go where it counts them (`max-forwards`).
 ///
 /// `scheme` is the listener's, and says which port is the default one: a target's scheme says nothing that can be
 /// believed.
 ///
 /// # Errors
 ///
-/// The first reason for which the head is ambiguous, or has an answer of its own (`CONNECT`, `TRACE`, `OPTIONS *`).
-/// HTTP/1.0 without `Host` is refused as well: what has no authority belongs to no API.
+/// The first reason for which the head is ambiguous, or has an answer of its own (`CONNECT`, `TRACE`,
+/// `OPTIONS *`, and `OPTIONS` that may go no further). HTTP/1.0 without `Host` is refused as well: what has no authority
+/// belongs to no API.
 pub fn head(parts: &mut Parts, scheme: Scheme, bounds: &Bounds) -> Result<Cleaned, Unclean> {
     match parts.method {
         Method::CONNECT => return Err(Unclean::Connect),
@@ -220,6 +227,9 @@ pub fn head(parts: &mut Parts, scheme: Scheme, bounds: &Bounds) -> Result<Cleane
         join_cookies(&mut parts.headers);
     }
     origin_form(parts)?;
+    if parts.method == Method::OPTIONS {
+        fields::count_hop(&mut parts.headers)?;
+    }
     Ok(cleaned)
 }
 

@@ -35,7 +35,7 @@ pub use cors::{Cors, Origin};
 pub use keys::{Algorithm, KeySet, SecretSource};
 pub use limit::{Limit, LimitKey, Over, Rate};
 pub use plugin::{Isolation, Placement, Plugin, Plugins};
-pub use server::{Cidr, Log, LogFormat, LogLevel, Server};
+pub use server::{Cidr, Log, LogFormat, LogLevel, Server, Trace};
 pub use service::{Balance, Ejection, Endpoint, Probe, ProbeKind, Service};
 pub use source::Fault;
 

@@ -6,12 +6,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Response, Version};
+use http::{Response, Version};
 use hyper::body::Incoming;
 use smallvec::SmallVec;
 
 use crate::balance::{self, Balancer, Lease, Outcome, Unavailable};
 use crate::gateway::Worker;
+use crate::log::Record;
 use crate::refusal::Refusal;
 use crate::request::{Body, Request};
 use crate::route::Route;
@@ -88,7 +89,7 @@ pub async fn forward(
     let shortened = route.target().and_then(|target| target.timeout).filter(|most| *most < settings.timeout);
     let time = Time { until: now + shortened.unwrap_or(settings.timeout), shortened: shortened.is_some() };
     let mut upgrade = request.upgrade.then(|| upgrade::Client::of(request)).flatten();
-    let mut outbound = Some(outbound(request, &exchange.record.id));
+    let mut outbound = Some(outbound(request, &exchange.record));
     let mut tried = SmallVec::<[SocketAddr; 4]>::new();
     let mut last = None;
     loop {
@@ -134,7 +135,7 @@ fn refuse(unavailable: Unavailable) -> Refusal {
 }
 
 /// The request as the service will see it. Takes the body, and of the head what goes on.
-fn outbound(request: &mut Request, id: &HeaderValue) -> http::Request<Body> {
+fn outbound(request: &mut Request, record: &Record) -> http::Request<Body> {
     let mut outbound = http::Request::new(std::mem::replace(&mut request.body, Body::Empty));
     let head = &mut request.head;
     std::mem::swap(outbound.method_mut(), &mut head.method);
@@ -142,7 +143,8 @@ fn outbound(request: &mut Request, id: &HeaderValue) -> http::Request<Body> {
     std::mem::swap(outbound.headers_mut(), &mut head.headers);
     let onward = if request.upgrade { Onward::Upgrade } else { Onward::Http1 };
     let (peer, client) = (&request.peer, &request.client);
-    let passage = Passage { peer, client, version: head.version, request_id: id, onward };
+    let (request_id, trace) = (&record.id, record.trace.as_ref());
+    let passage = Passage { peer, client, version: head.version, request_id, trace, onward };
     headers::to_service(outbound.headers_mut(), &passage);
     outbound
 }

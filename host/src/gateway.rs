@@ -17,7 +17,7 @@ use crate::api::{Api, Apis};
 use crate::clean::{self, Bounds, Cleaned};
 use crate::config::{self, Cidr};
 use crate::cors::Sharing;
-use crate::forward::headers::{Peer, REQUEST_ID, is_loop};
+use crate::forward::headers::{Peer, REQUEST_ID, Trace, hex, is_loop, join};
 use crate::forward::{Exchange, Outgoing, Pools, forward};
 use crate::limit::{Admission, Caller, Client};
 use crate::log::{AccessLog, Record, Tally};
@@ -37,6 +37,8 @@ pub struct Gateway {
     pub bounds: Bounds,
     /// Peers whose forwarding fields are believed.
     pub trusted: Vec<Cidr>,
+    /// Whose traces requests belong to.
+    pub trace: config::Trace,
     /// How long a request's body may pause, and how many bytes a second it must bring.
     pub body_pace: (Duration, u64),
     /// Room for bodies that plugins declared.
@@ -87,14 +89,7 @@ impl Worker {
         if ids.capacity() < ID_BYTES {
             *ids = BytesMut::with_capacity(64 * ID_BYTES);
         }
-        let mut digits = [b'0'; ID_BYTES];
-        for (half, digits) in [self.random(), self.random()].into_iter().zip(digits.chunks_exact_mut(16)) {
-            for (place, digit) in digits.iter_mut().enumerate() {
-                let value = (half >> (4 * place)) as u8 & 15;
-                *digit = if value < 10 { b'0' + value } else { b'a' - 10 + value };
-            }
-        }
-        ids.extend_from_slice(&digits);
+        ids.extend_from_slice(&join(hex(self.random()), hex(self.random())));
         HeaderValue::from_maybe_shared(ids.split().freeze()).unwrap_or(HeaderValue::from_static("none"))
     }
 }
@@ -123,7 +118,8 @@ pub async fn handle(
     let gateway = Rc::clone(&worker.gateway.borrow());
     let mut request = Request::new(request, peer);
     let id = request.peer.request_id(&request.head.headers).unwrap_or_else(|| worker.request_id());
-    let record = Record::new(&gateway.log, &gateway.nowhere, &request, id.clone(), now);
+    let mut record = Record::new(&gateway.log, &gateway.nowhere, &request, id.clone(), now);
+    record.trace = Trace::of(&request.head.headers, gateway.trace, &id, || worker.random());
     let mut exchange = Box::new(Exchange::new(record, busy));
     let mut response = match carry(&worker, &gateway, &mut request, &mut exchange, now).await {
         Ok(Passed::Service(response)) => {

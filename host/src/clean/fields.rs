@@ -126,6 +126,21 @@ fn check_coding(value: &HeaderValue) -> Result<(), Unclean> {
     Err(if twice || parts < 2 { Unclean::TransferEncoding } else { Unclean::TransferCoding })
 }
 
+/// Takes one off the hops that `OPTIONS` may still go (RFC 9110, section 7.6.2), where they are counted.
+pub(super) fn count_hop(headers: &mut HeaderMap) -> Result<(), Unclean> {
+    let mut values = headers.get_all(header::MAX_FORWARDS).iter();
+    let Some(value) = values.next() else { return Ok(()) };
+    let digits = value.as_bytes();
+    if values.next().is_some() || digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(Unclean::MaxForwards);
+    }
+    // More than we can count is more than enough.
+    let hops = value.to_str().ok().and_then(|digits| digits.parse().ok()).unwrap_or(u64::MAX);
+    let left = hops.checked_sub(1).ok_or(Unclean::LastHop)?;
+    headers.insert(header::MAX_FORWARDS, left.into());
+    Ok(())
+}
+
 /// HTTP/2 has no connection fields (RFC 9113, section 8.2.2) and no spaces around values (section 8.2.1).
 fn check_http2(name: &HeaderName, value: &HeaderValue) -> Result<(), Unclean> {
     match *name {

@@ -124,6 +124,22 @@ fn methods_and_targets_of_their_own_have_answers_of_their_own() {
 }
 
 #[test]
+fn options_go_as_many_hops_as_they_say() {
+    let options = |value: &str| get("/").method("OPTIONS").header("max-forwards", value);
+    for (sent, left) in [("1", "0"), ("10", "9"), ("007", "6"), ("99999999999999999999", "18446744073709551614")] {
+        assert_eq!(cleaned(options(sent)).unwrap().1.headers["max-forwards"], left);
+    }
+    assert_eq!(fault(options("0")), Unclean::LastHop);
+    assert_eq!(fault(options("000")), Unclean::LastHop);
+    for sent in ["", "-1", "+1", "1, 1", "x", "1 "] {
+        assert_eq!(fault(options(sent)), Unclean::MaxForwards, "{sent}");
+    }
+    assert_eq!(fault(options("1").header("max-forwards", "1")), Unclean::MaxForwards);
+    // Other methods do not count their hops.
+    assert_eq!(cleaned(get("/").header("max-forwards", "0")).unwrap().1.headers["max-forwards"], "0");
+}
+
+#[test]
 fn heads_that_are_too_large_are_refused() {
     let many = (0..20).fold(get("/"), |request, _| request.header("x", "y"));
     assert_eq!(fault(many), Unclean::FieldsTooMany);

@@ -33,6 +33,8 @@ pub struct Server {
     pub workers: usize,
     /// Peers whose forwarding fields are kept.
     pub trusted: Vec<Cidr>,
+    /// What becomes of a request's `traceparent`.
+    pub trace: Trace,
     /// How long requests in flight may take after SIGTERM.
     pub shutdown: Duration,
     /// How long a client may take to send a request's head.
@@ -67,6 +69,17 @@ pub struct Server {
     pub failed_auth: Option<Rate>,
 }
 
+/// What becomes of a request's `traceparent` (W3C Trace Context).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trace {
+    /// The client's trace goes on, whoever it is; without one that can be read one begins.
+    Continue,
+    /// A trace begins with every request.
+    Begin,
+    /// It passes as it is, and none is written.
+    Off,
+}
+
 /// A network: an address and how many leading bits of it count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cidr {
@@ -79,6 +92,7 @@ pub struct Cidr {
 impl Server {
     pub(super) fn read(t: &mut Table<'_>) -> Self {
         let local = vec![SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 8080)];
+        let traces = Words(&[("continue", Trace::Continue), ("begin", Trace::Begin), ("off", Trace::Off)]);
         let workers = "Worker threads. Default: one per core.";
         let failed = "The most failed authentications of one address before it is answered 429 at once; `false`: any.";
         Self {
@@ -91,6 +105,12 @@ impl Server {
             tls: t.given("tls", "Where clients come in with TLS, and who we are to them.", &record(ServerTls::read)),
             workers: t.given("workers", workers, &Count(1..=MOST_WORKERS)).unwrap_or_else(cores),
             trusted: t.or("trusted", "Networks of peers whose forwarding fields are kept.", vec![], &list(CIDR, 0)),
+            trace: t.or(
+                "trace",
+                "`traceparent`: `continue`: the client's trace goes on, or one begins; `begin`: one begins; `off`: it passes.",
+                Trace::Continue,
+                &traces,
+            ),
             shutdown: t.or("shutdown", "How long requests in flight may take after SIGTERM.", seconds(30), &SPAN),
             head_timeout: t.or("head_timeout", "The longest a request's head may take.", seconds(10), &TIMEOUT),
             idle_timeout: t.or("idle_timeout", "The longest silence between requests.", seconds(60), &TIMEOUT),

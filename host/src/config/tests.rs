@@ -38,6 +38,7 @@ fn a_complete_file_is_read_whole() {
     assert_eq!(config.server.trusted[1], Cidr { address: "::1".parse().unwrap(), bits: 128 });
     assert_eq!(config.server.failed_auth, Some(Rate { burst: 7, interval: Duration::from_secs(2) }));
     assert_eq!((config.server.target_bytes, config.server.head_bytes), (4096, 65_536));
+    assert_eq!((config.server.trace, parse("").unwrap().server.trace), (Trace::Begin, Trace::Continue));
     assert_eq!(config.admin, Some(socket("127.0.0.1:9901")));
     assert_eq!(config.log, Log { format: LogFormat::Json, access: false, level: LogLevel::Debug });
     assert_eq!(config.plugins.folder, Path::new("/etc/gatewright/policies"));

@@ -171,6 +171,7 @@ impl Site {
             apis,
             bounds: bounds(server),
             trusted: server.trusted.clone(),
+            trace: server.trace,
             body_pace: (server.body_timeout, server.body_rate),
             budget: Budget::new(Arc::clone(&plan.held), server.buffer_bytes),
             log: self.log(&plan.config.log),

@@ -1,7 +1,7 @@
 //! What is done to header fields on the way to a service and back.
 //!
 //! In the order of the path: [`is_loop`] finds requests that go round, [`Peer::client`] says who is calling,
-//! [`Peer::request_id`] which id the request has, [`Stripped::remove`] takes off what only plugins and the gateway may
+//! [`Peer::request_id`] which id the request has and [`Trace::of`] which trace it belongs to, [`Stripped::remove`] takes off what only plugins and the gateway may
 //! set, [`may_edit`] says what a plugin may change, and [`to_service`], [`to_client`] and [`trailers`] drop what was
 //! meant for one connection and say where a message came through.
 
@@ -14,10 +14,12 @@ mod edits;
 mod stripped;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod trust;
 
 pub use edits::{Way, may_edit};
 pub use stripped::Stripped;
+pub use trace::{Trace, hex, join};
 pub use trust::{Client, Peer};
 
 /// The id of a request, in requests to services and in every answer.
@@ -55,6 +57,8 @@ pub struct Passage<'a> {
     pub version: Version,
     /// The id of the request, from [`Peer::request_id`] or fresh.
     pub request_id: &'a HeaderValue,
+    /// Where it is in its trace; none: that is not the gateway's to say.
+    pub trace: Option<&'a Trace>,
     /// How it goes on.
     pub onward: Onward,
 }
@@ -64,14 +68,14 @@ pub struct Passage<'a> {
 /// Drops connection fields, `proxy-authorization`, `proxy` (a service under CGI takes it for its proxy) and `expect`,
 /// which the gateway has met itself; `te: trailers` stays. What `Connection` named went when the request was cleaned,
 /// so that a client cannot have a field dropped that was set since. Sets `x-forwarded-for`, `-proto` and `-host`,
-/// `forwarded`, `via` and `x-request-id`.
+/// `forwarded`, `via`, `x-request-id` and `traceparent`.
 pub fn to_service(headers: &mut HeaderMap, passage: &Passage<'_>) {
     let found = Connection::find(headers);
     let trailers = found.has(Connection::TE) && wants_trailers(headers);
     let kept = if passage.onward == Onward::Upgrade { Connection::UPGRADE } else { 0 };
     found.remove(headers, kept);
-    // `forwarded`, `via`, the id, three `x-forwarded-*`, and `te` or `upgrade` with `connection`.
-    headers.reserve(8);
+    // `forwarded`, `via`, the id, the trace, three `x-forwarded-*`, and `te` or `upgrade` with `connection`.
+    headers.reserve(9);
     match passage.onward {
         Onward::Upgrade => {
             headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -87,6 +91,9 @@ pub fn to_service(headers: &mut HeaderMap, passage: &Passage<'_>) {
     }
     trust::set_forwarding(headers, passage.peer, passage.client);
     headers.insert(&REQUEST_ID, passage.request_id.clone());
+    if let Some(trace) = passage.trace {
+        trace.set(headers);
+    }
     headers.append(header::VIA, via(passage.version));
 }
 

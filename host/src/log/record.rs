@@ -9,6 +9,7 @@ use http::{HeaderValue, Method, Uri, Version};
 
 use super::AccessLog;
 use super::line::{Calendar, Fields, decimal, escape, milliseconds};
+use crate::forward::headers::Trace;
 use crate::metrics::{Outcome, Series, Span};
 use crate::request::{Granted, Request};
 
@@ -28,6 +29,8 @@ pub struct Record {
     pub client: Rc<str>,
     /// The request's id.
     pub id: HeaderValue,
+    /// Where it is in its trace.
+    pub trace: Option<Trace>,
     /// As it was sent.
     pub method: Method,
     /// The cleaned target, or what was sent where that cannot be cleaned.
@@ -63,6 +66,7 @@ impl Record {
             began: now,
             client: Rc::clone(&request.address),
             id,
+            trace: None,
             method: request.head.method.clone(),
             target: Uri::default(),
             version: request.head.version,
@@ -99,6 +103,9 @@ impl Record {
         line.push(b'"');
         let mut fields = Fields(line);
         fields.plain(",\"id\":", self.id.as_bytes());
+        if let Some(trace) = &self.trace {
+            fields.plain(",\"trace\":", trace.id());
+        }
         fields.plain(",\"client\":", self.client.as_bytes());
         fields.plain(",\"method\":", self.method.as_str().as_bytes());
         fields.text(",\"path\":", self.target.path().as_bytes());

@@ -20,6 +20,7 @@ mod edge;
 mod examples;
 mod forwarding;
 mod guests;
+mod hops;
 mod hostile;
 mod house;
 mod http2;

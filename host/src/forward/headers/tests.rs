@@ -35,7 +35,8 @@ fn sent(peer: &str, trusted: &[Cidr], onward: Onward, mut headers: HeaderMap) ->
     Stripped::default().remove(&mut headers, peer.trusted);
     let request_id = peer.request_id(&headers).unwrap_or(HeaderValue::from_static("fresh"));
     let version = Version::HTTP_11;
-    to_service(&mut headers, &Passage { peer: &peer, client: &client, version, request_id: &request_id, onward });
+    let passage = Passage { peer: &peer, client: &client, version, request_id: &request_id, trace: None, onward };
+    to_service(&mut headers, &passage);
     headers
 }
 

@@ -243,7 +243,7 @@ fn forwarded_scheme(headers: &HeaderMap, chain: Chain) -> Option<Scheme> {
 }
 
 /// The value of a field that occurs once.
-fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+pub(super) fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
     if values.next().is_some() { None } else { Some(first) }
