@@ -24,7 +24,7 @@ mod upgrade;
 
 use outgoing::Ending;
 pub use outgoing::{Exchange, Outgoing};
-pub use pool::{Pool, Pools};
+pub use pool::{ConnectFault, Pool, Pools};
 
 use headers::{Onward, Passage};
 
@@ -163,7 +163,7 @@ async fn attempt(
             Err(_) if time.shortened && Instant::now() >= time.until => return Err(Fault::Sent(Refusal::Slow)),
             Err(cause) => {
                 lease.report(Outcome::ConnectFailed, Instant::now());
-                return Err(Fault::Unsent(Refusal::NoConnection(cause.to_string())));
+                return Err(Fault::Unsent(Refusal::NoConnection(cause)));
             }
         };
         let request = outbound.take().expect("a request that was not sent is put back");
@@ -208,7 +208,8 @@ fn broken(lease: &mut Lease, fault: hyper::Error) -> Refusal {
         None => {
             lease.report(Outcome::Reset, Instant::now());
             let cause = fault.source().map_or_else(String::new, |source| format!(": {source}"));
-            Refusal::Broken(format!("{fault}{cause}"))
+            let cause = format!("{fault}{cause}");
+            if fault.is_parse() { Refusal::Garbled(cause) } else { Refusal::Broken(cause) }
         }
     }
 }

@@ -7,10 +7,15 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
 use crate::clean::Unclean;
+use crate::forward::ConnectFault;
 use crate::forward::headers::REQUEST_ID;
 use crate::metrics::Outcome;
 use crate::plugin::verdict::{Rejection, Violation};
 use crate::plugin::{Failure, NoVerdict, Stage, Unclear};
+
+mod proxy_status;
+
+use proxy_status::PROXY_STATUS;
 
 /// The problem type of a request over a limit (draft-ietf-httpapi-ratelimit-headers, section 8).
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
@@ -62,9 +67,11 @@ pub enum Refusal {
     /// The service has as many requests in flight as it may.
     CircuitOpen,
     /// No endpoint could be connected to.
-    NoConnection(String),
-    /// The endpoint broke off or did not speak HTTP.
+    NoConnection(ConnectFault),
+    /// The endpoint broke off.
     Broken(String),
+    /// What the endpoint said is no HTTP.
+    Garbled(String),
     /// The endpoint did not answer in time.
     Slow,
 }
@@ -180,6 +187,7 @@ impl Refusal {
             Self::CircuitOpen => (StatusCode::SERVICE_UNAVAILABLE, "The service is overloaded"),
             Self::NoConnection(_) => (StatusCode::BAD_GATEWAY, "The service cannot be reached"),
             Self::Broken(_) => (StatusCode::BAD_GATEWAY, "The service broke off"),
+            Self::Garbled(_) => (StatusCode::BAD_GATEWAY, "The service did not answer as HTTP"),
             Self::Slow => (StatusCode::GATEWAY_TIMEOUT, "The service did not answer in time"),
         }
     }
@@ -201,9 +209,12 @@ impl Refusal {
             Self::BodyTooLong | Self::MediaType | Self::BodySlow | Self::BodyBroken | Self::NoRoom => {
                 Outcome::Validation
             }
-            Self::NoEndpoint | Self::CircuitOpen | Self::NoConnection(_) | Self::Broken(_) | Self::Slow => {
-                Outcome::Service
-            }
+            Self::NoEndpoint
+            | Self::CircuitOpen
+            | Self::NoConnection(_)
+            | Self::Broken(_)
+            | Self::Garbled(_)
+            | Self::Slow => Outcome::Service,
         }
     }
 
@@ -216,7 +227,8 @@ impl Refusal {
             Self::Failed(_, failure) => Some(failure.to_string()),
             Self::Unclear(_, unclear) => Some(unclear.to_string()),
             Self::Limited(limited) => Some(format!("over {}", limited.names.join(", "))),
-            Self::NoConnection(cause) | Self::Broken(cause) => Some(cause.clone()),
+            Self::NoConnection(cause) => Some(cause.to_string()),
+            Self::Broken(cause) | Self::Garbled(cause) => Some(cause.clone()),
             _ => None,
         }
     }
@@ -233,10 +245,10 @@ impl Refusal {
     #[must_use]
     pub fn answer(self, id: &HeaderValue) -> Response<Bytes> {
         let (status, title) = self.public();
+        let (closes, proxy_status) = (self.closes(), self.proxy_status());
         if status == StatusCode::NO_CONTENT {
-            return no_content();
+            return no_content(proxy_status);
         }
-        let closes = self.closes();
         let detail = match &self {
             Self::Unclear(_, unclear) => Some(unclear.to_string()),
             Self::Unclean(unclean) => Some(unclean.to_string()),
@@ -262,6 +274,7 @@ impl Refusal {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         }
         headers.insert(REQUEST_ID.clone(), id.clone());
+        headers.insert(&PROXY_STATUS, proxy_status);
         if closes {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -289,11 +302,12 @@ impl Refusal {
     }
 }
 
-/// The answer to `OPTIONS *`.
-fn no_content() -> Response<Bytes> {
+/// The answer to who asks the gateway itself what it takes.
+fn no_content(proxy_status: HeaderValue) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(METHODS));
+    response.headers_mut().insert(&PROXY_STATUS, proxy_status);
     response
 }
 

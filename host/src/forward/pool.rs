@@ -123,11 +123,14 @@ struct Idle {
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectFault {
+pub enum ConnectFault {
+    /// The system says no.
     #[error("cannot connect to {0}: {1}")]
     Refused(SocketAddr, std::io::Error),
+    /// Nobody answers.
     #[error("no connection to {0} in time")]
     Slow(SocketAddr),
+    /// hyper says no.
     #[error("no HTTP with {0}: {1}")]
     Handshake(SocketAddr, hyper::Error),
 }

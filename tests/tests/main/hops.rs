@@ -1,6 +1,6 @@
 //! A request's way through several gateways: its trace, how many hops it may go, and what is said of where it failed.
 
-use gatewright_tests::{gateway, setup, upstream};
+use gatewright_tests::{Answer, Place, Reply, gateway, raw_upstream, setup, upstream};
 
 use crate::command::gatewright;
 
@@ -98,4 +98,61 @@ async fn options_go_as_far_as_they_say() {
     assert_eq!(orders.only().field("max-forwards"), Some("2"));
     // For other methods it has no meaning.
     gateway.get("/").field("max-forwards", "0").await.is(200);
+}
+
+/// An answer says this kind of failure, and nothing of what stands behind the gateway.
+fn fails(answer: Answer, status: u16, error: &str) {
+    let answer = answer.is(status).has("proxy-status", &format!("gatewright; error={error}"));
+    let named = format!("{:?} {}", answer.headers, answer.text());
+    assert!(!named.contains("127.0.0.1") && !named.contains("orders"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_answer_of_the_gateways_own_says_what_failed() {
+    let orders = upstream("orders");
+    let service = "[service.orders]\ntimeout = \"300ms\"\nin_flight = 1\n";
+    let limit = "limit = [{ name = \"few\", by = \"caller\", requests = 9, per = \"1h\" }]";
+    let auth = "paths = [\"/shop\"]\nbody = \"1KiB\"\nauth = [{ plugin = \"jwt\", settings = { keys = \"demo\" } }]";
+    let gateway = gateway([&orders], &format!("{service}{SHOP}{auth}\n{limit}"));
+    let shop = || gateway.get("/shop").as_caller("ada");
+    shop().await.is(200).lacks("proxy-status");
+    fails(gateway.get("/shop").await, 401, "http_request_denied");
+    fails(gateway.get("/shop").bearer("nonsense").await, 401, "http_request_denied");
+    fails(gateway.get("/elsewhere").await, 404, "destination_not_found");
+    fails(gateway.get("/%zz").await, 400, "http_request_error");
+    fails(gateway.post("/shop").body(vec![b'x'; 1025]).await, 413, "http_request_error");
+    fails(gateway.get("/shop").field("via", &["1.1 gatewright"; 4].join(", ")).await, 508, "proxy_loop_detected");
+    fails(gateway.call("OPTIONS", "/shop").field("max-forwards", "0").await, 204, "proxy_internal_response");
+    orders.answers_once(Reply::close());
+    fails(gateway.post("/shop").as_caller("ada").await, 502, "connection_terminated");
+    let gate = orders.holds();
+    let slow = tokio::spawn(shop().into_future());
+    orders.sees_requests(3).await;
+    fails(shop().await, 503, "connection_limit_reached");
+    fails(slow.await.unwrap(), 504, "http_response_timeout");
+    gate.open();
+    orders.kill().await;
+    fails(shop().await, 502, "connection_refused");
+    while shop().await.status != 429 {}
+    fails(shop().await, 429, "http_request_denied");
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_speak_http_is_told_apart() {
+    let orders = raw_upstream("orders");
+    let gateway = setup(SHOP).to(Place::from(&orders)).start();
+    let asking = tokio::spawn(gateway.post("/").into_future());
+    let mut service = orders.accept().await;
+    service.head().await;
+    service.write("SSH-2.0-OpenSSH_9.9\r\n\r\n").await;
+    let answer = asking.await.unwrap().problem("The service did not answer as HTTP");
+    fails(answer, 502, "http_protocol_error");
+}
+
+#[tokio::test]
+async fn what_a_proxy_behind_the_gateway_says_of_failures_goes_on() {
+    let orders = upstream("orders");
+    let gateway = gateway([&orders], SHOP);
+    orders.answers(|_| Reply::status(502).field("proxy-status", "inner; error=dns_timeout"));
+    gateway.get("/").await.is(502).has("proxy-status", "inner; error=dns_timeout");
 }
