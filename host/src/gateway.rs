@@ -138,7 +138,10 @@ pub async fn handle(
         Err(refusal) => {
             let outcome = refusal.outcome();
             exchange.record.reason = refusal.reason().map(String::into_boxed_str);
-            let response = refusal.answer(&id);
+            let response = match &request.grpc {
+                Some(media_type) => refusal.grpc_answer(&id, media_type.clone()),
+                None => refusal.answer(&id),
+            };
             exchange.answered(outcome, response.status());
             response.map(|body| Outgoing::own(body, exchange))
         }

@@ -13,8 +13,10 @@ use crate::metrics::Outcome;
 use crate::plugin::verdict::{Rejection, Violation};
 use crate::plugin::{Failure, NoVerdict, Stage, Unclear};
 
+mod grpc;
 mod proxy_status;
 
+pub use grpc::media_type as grpc_media_type;
 use proxy_status::PROXY_STATUS;
 
 /// The problem type of a request over a limit (draft-ietf-httpapi-ratelimit-headers, section 8).
@@ -82,6 +84,8 @@ pub struct Rejected {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
+    /// Title and detail in one line.
+    message: String,
 }
 
 impl Rejected {
@@ -107,7 +111,11 @@ impl Rejected {
             }
             .bytes(),
         };
-        Box::new(Self { status: rejection.status, headers, body })
+        let message = match &rejection.detail {
+            Some(detail) => format!("{}: {detail}", rejection.title),
+            None => rejection.title.to_string(),
+        };
+        Box::new(Self { status: rejection.status, headers, body, message })
     }
 }
 
@@ -233,6 +241,15 @@ impl Refusal {
         }
     }
 
+    /// What a client is told of this one request.
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Unclear(_, unclear) => Some(unclear.to_string()),
+            Self::Unclean(unclean) => Some(unclean.to_string()),
+            _ => None,
+        }
+    }
+
     /// Whether nothing more can be read from the connection with one meaning.
     fn closes(&self) -> bool {
         matches!(
@@ -249,11 +266,7 @@ impl Refusal {
         if status == StatusCode::NO_CONTENT {
             return no_content(proxy_status);
         }
-        let detail = match &self {
-            Self::Unclear(_, unclear) => Some(unclear.to_string()),
-            Self::Unclean(unclean) => Some(unclean.to_string()),
-            _ => None,
-        };
+        let detail = self.detail();
         let mut headers = HeaderMap::with_capacity(6);
         let body = match self {
             Self::Rejected(_, rejected) => {

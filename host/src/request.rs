@@ -13,7 +13,7 @@ use crate::cors::Sharing;
 use crate::forward::headers::{Client, Peer};
 use crate::plugin::verdict::{Caller, Grant, Identified};
 use crate::plugin::{BodyInput, Verdict, View};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, grpc_media_type};
 
 mod body;
 mod budget;
@@ -53,6 +53,8 @@ pub struct Request {
     pub caller: Option<Granted>,
     /// What browsers are told of its answer; none: what the service says.
     pub sharing: Option<Sharing>,
+    /// The content type, where the request is one of gRPC.
+    pub grpc: Option<HeaderValue>,
 }
 
 /// A caller and the plugin that says so.
@@ -90,7 +92,8 @@ impl Request {
             false => Body::Streaming(Streaming::new(incoming)),
         };
         let (client, address) = (peer.itself(), Rc::clone(&peer.name));
-        Self { head, body, peer, client, address, upgrade: false, caller: None, sharing: None }
+        let grpc = grpc_media_type(&head).cloned();
+        Self { head, body, peer, client, address, upgrade: false, caller: None, sharing: None, grpc }
     }
 
     /// Who is calling.

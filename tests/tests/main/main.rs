@@ -19,6 +19,7 @@ mod cors;
 mod edge;
 mod examples;
 mod forwarding;
+mod grpc;
 mod guests;
 mod hops;
 mod hostile;
