@@ -16,22 +16,25 @@ use crate::config;
 
 mod algorithms;
 mod health;
+mod latency;
 mod lease;
 mod probe;
+mod ready;
 mod snapshot;
 mod state;
 mod table;
 #[cfg(test)]
 mod tests;
 
-pub use algorithms::mix;
+pub use algorithms::{hash, mix};
 pub use lease::{Failure, Lease, Outcome};
 pub use snapshot::{EndpointSnapshot, FailuresSnapshot, ServiceSnapshot, StateSnapshot};
 pub use state::{EndpointState, ServiceState};
 
-use algorithms::{Algorithm, below};
-use lease::Place;
+use algorithms::Table;
+use lease::{Place, Watch};
 use probe::Prober;
+use ready::Ready;
 
 /// The services of one configuration, by name.
 pub type ServiceMap = Arc<BTreeMap<Arc<str>, Arc<Service>>>;
@@ -102,6 +105,8 @@ pub struct Service {
     state: Arc<ServiceState>,
     /// In the order of `settings.endpoints`.
     endpoints: Vec<Arc<EndpointState>>,
+    /// For consistent hashing: whose each key is, by position in `endpoints`.
+    hashed: Option<Arc<Table>>,
 }
 
 impl Service {
@@ -115,14 +120,15 @@ impl Service {
             .collect();
         let endpoint = |address: SocketAddr| match before.get(&address) {
             Some(endpoint) => Arc::clone(endpoint),
-            None => EndpointState::new(Arc::clone(&state), address),
+            None => EndpointState::new(Arc::clone(&state), address, now),
         };
         let endpoints: Vec<_> = settings.endpoints.iter().map(|known| endpoint(known.address)).collect();
         let (probe, ejection) = (settings.probe.as_ref(), settings.ejection.as_ref());
         state.set_eject_after(ejection.map_or(0, |rule| rule.failures.max(1)));
         state.decide(|table, changes| table.replace(&endpoints, probe, ejection, (prober, now), changes));
         state.renew();
-        Self { settings: settings.clone(), state, endpoints }
+        let hashed = hashed(settings, known);
+        Self { settings: settings.clone(), state, endpoints, hashed }
     }
 
     /// What the configuration says of it.
@@ -140,6 +146,14 @@ impl Service {
         &self.endpoints
     }
 
+    /// What a request that begins now is watched for.
+    fn watch(&self, now: Instant) -> Option<Watch> {
+        match self.settings.algorithm {
+            config::Balance::PeakEwma { decay } => Some(Watch { since: now, decay }),
+            _ => None,
+        }
+    }
+
     /// Readmits those whose ejection is over; answers when the next one's may be.
     fn expire(&self, now: Instant) -> Option<Instant> {
         self.state.decide(|table, changes| {
@@ -149,22 +163,34 @@ impl Service {
     }
 }
 
+/// The table of consistent hashing, where that is the algorithm. It is made here, while a configuration comes into force, and
+/// stays the same as long as the endpoints and their weights do.
+fn hashed(settings: &config::Service, known: Option<&Service>) -> Option<Arc<Table>> {
+    let config::Balance::Maglev { .. } = settings.algorithm else { return None };
+    let same = known.filter(|known| known.settings.endpoints == settings.endpoints);
+    let identity = |endpoint: &config::Endpoint| (hash(endpoint.address.to_string().as_bytes()), endpoint.weight);
+    let make = || Arc::new(Table::new(&settings.endpoints.iter().map(identity).collect::<Vec<_>>()));
+    Some(same.and_then(|known| known.hashed.clone()).unwrap_or_else(make))
+}
+
+/// What a pick goes by.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// The endpoints that were tried for this request already.
+    pub tried: &'a [SocketAddr],
+    /// The [`hash`] of what alike requests have in common, where the service balances by it.
+    pub affinity: Option<u64>,
+    /// When it is.
+    pub now: Instant,
+    /// Decides where nothing else does.
+    pub random: u64,
+}
+
 /// One worker's way to the endpoints of a service.
 #[derive(Debug)]
 pub struct Balancer {
     service: Arc<Service>,
     ready: RefCell<Ready>,
-}
-
-/// The endpoints that get requests, as the worker last saw them.
-#[derive(Debug)]
-struct Ready {
-    /// [`ServiceState::generation`] at that time.
-    generation: u64,
-    /// When the next ejected one may come back.
-    next_return: Option<Instant>,
-    endpoints: Vec<Arc<EndpointState>>,
-    algorithm: Algorithm,
 }
 
 impl Balancer {
@@ -179,52 +205,26 @@ impl Balancer {
         &self.service
     }
 
-    /// The endpoint for a request, none of those that were `tried` for it already. Takes no lock unless the set of healthy
+    /// The endpoint for a request, none of those that were tried for it already. Takes no lock unless the set of healthy
     /// endpoints has changed since the last pick.
     ///
     /// # Errors
     ///
     /// Why there is none.
-    pub fn pick(&self, tried: &[SocketAddr], now: Instant, random: u64) -> Result<Lease, Unavailable> {
+    pub fn pick(&self, ask: &Ask<'_>) -> Result<Lease, Unavailable> {
         let state = &*self.service.state;
         let place = Place::take(state, self.service.settings.in_flight).ok_or(Unavailable::CircuitOpen)?;
         let mut ready = self.ready.borrow_mut();
-        if ready.next_return.is_some_and(|at| now >= at) {
-            ready.next_return = self.service.expire(now);
+        if ready.next_return.is_some_and(|at| ask.now >= at) {
+            ready.next_return = self.service.expire(ask.now);
         }
         if ready.generation != state.generation() {
-            *ready = Ready::look(&self.service, random);
+            *ready = Ready::look(&self.service, ask.random);
         }
-        if ready.endpoints.is_empty() {
+        if ready.is_empty() {
             return Err(Unavailable::NoHealthyEndpoint);
         }
-        ready.pick(tried, random).map(|endpoint| place.at(endpoint)).ok_or(Unavailable::NoOtherEndpoint)
-    }
-}
-
-impl Ready {
-    fn look(service: &Service, random: u64) -> Self {
-        // Before the endpoints: what changes meanwhile is seen at the next pick.
-        let generation = service.state.generation();
-        let next_return = service.state.table().next_return();
-        let known = service.endpoints.iter().zip(&service.settings.endpoints);
-        let (endpoints, weights): (Vec<_>, Vec<_>) = known
-            .filter(|(endpoint, _)| endpoint.ready())
-            .map(|(endpoint, known)| (Arc::clone(endpoint), known.weight))
-            .unzip();
-        let algorithm = Algorithm::new(service.settings.algorithm, &weights, mix(random));
-        Self { generation, next_return, endpoints, algorithm }
-    }
-
-    fn pick(&mut self, tried: &[SocketAddr], random: u64) -> Option<Arc<EndpointState>> {
-        let endpoints = &self.endpoints;
-        let busy = |at: usize| endpoints.get(at).map_or(u32::MAX, |endpoint| endpoint.in_flight());
-        let picked = self.algorithm.pick(busy, random).and_then(|at| endpoints.get(at))?;
-        if !tried.contains(&picked.address()) {
-            return Some(Arc::clone(picked));
-        }
-        // A retry: any that was not tried, from a random one on.
-        let (before, after) = endpoints.split_at_checked(below(mix(random), endpoints.len()))?;
-        after.iter().chain(before).find(|endpoint| !tried.contains(&endpoint.address())).cloned()
+        let endpoint = ready.pick(ask).ok_or(Unavailable::NoOtherEndpoint)?;
+        Ok(place.at(endpoint, self.service.watch(ask.now)))
     }
 }

@@ -10,13 +10,14 @@ use http::{Response, Version};
 use hyper::body::Incoming;
 use smallvec::SmallVec;
 
-use crate::balance::{self, Balancer, Lease, Outcome, Unavailable};
+use crate::balance::{self, Ask, Balancer, Lease, Outcome, Unavailable};
 use crate::gateway::Worker;
 use crate::log::Record;
 use crate::refusal::Refusal;
 use crate::request::{Body, Request};
 use crate::route::Route;
 
+mod affinity;
 pub mod headers;
 mod outgoing;
 mod pool;
@@ -88,13 +89,15 @@ pub async fn forward(
     exchange.record.service = Some(Arc::clone(&settings.name));
     let shortened = route.target().and_then(|target| target.timeout).filter(|most| *most < settings.timeout);
     let time = Time { until: now + shortened.unwrap_or(settings.timeout), shortened: shortened.is_some() };
+    let affinity = affinity::affinity(settings, route, request);
     let mut upgrade = request.upgrade.then(|| upgrade::Client::of(request)).flatten();
     let mut outbound = Some(outbound(request, &exchange.record));
     let mut tried = SmallVec::<[SocketAddr; 4]>::new();
     let mut last = None;
     loop {
         let now = if tried.is_empty() { now } else { Instant::now() };
-        let lease = match service.balancer.pick(&tried, now, worker.random()) {
+        let ask = Ask { tried: &tried, affinity, now, random: worker.random() };
+        let lease = match service.balancer.pick(&ask) {
             Ok(lease) => lease,
             Err(unavailable) => return Err(last.unwrap_or_else(|| refuse(unavailable))),
         };
@@ -171,6 +174,7 @@ async fn attempt(
             Some(Ok(response)) => {
                 match response.status().as_u16() {
                     502..=504 => lease.report(Outcome::GatewayStatus, Instant::now()),
+                    _ if lease.is_timed() => lease.report(Outcome::Success, Instant::now()),
                     _ => lease.report(Outcome::Success, now),
                 }
                 exchange.ending = Some(Ending::new(lease, connection, pool, body_timeout));

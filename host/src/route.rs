@@ -1,13 +1,13 @@
 //! The stage that says which service a request goes to.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use http::HeaderMap;
 use http::uri::Uri;
 
+use crate::balance::hash;
 use crate::forward::Service;
 use crate::forward::headers::{Stripped, Way, may_edit};
 use crate::plugin::verdict::{Decision, Edits, Target};
@@ -96,16 +96,12 @@ impl Routing {
     }
 }
 
-/// One of a target's services: by affinity, so that one caller stays on one side, else at random.
+/// One of a target's services: by affinity, so that one caller stays on one side whichever gateway it meets, else at random.
 fn draw(target: &Target, random: u64) -> &Arc<str> {
     if target.shares.is_empty() {
         return &target.service;
     }
-    let random = target.affinity.as_ref().map_or(random, |affinity| {
-        let mut hasher = DefaultHasher::new();
-        affinity.hash(&mut hasher);
-        hasher.finish()
-    });
+    let random = target.affinity.as_ref().map_or(random, |affinity| hash(affinity.as_bytes()));
     let mut left = random % 1000;
     for share in &target.shares {
         match left.checked_sub(share.per_mille.into()) {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::state::{EndpointState, ServiceState};
 
@@ -54,11 +54,11 @@ impl<'a> Place<'a> {
         None
     }
 
-    pub(super) fn at(self, endpoint: Arc<EndpointState>) -> Lease {
+    pub(super) fn at(self, endpoint: Arc<EndpointState>, watch: Option<Watch>) -> Lease {
         // The lease gives back the service's place as well.
         std::mem::forget(self);
         endpoint.enter();
-        Lease { endpoint, forgotten: 0 }
+        Lease { endpoint, forgotten: 0, watch }
     }
 }
 
@@ -68,6 +68,15 @@ impl Drop for Place<'_> {
     }
 }
 
+/// What the time to a response's head is measured by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watch {
+    /// When the request began.
+    pub(super) since: Instant,
+    /// How long a slow answer is remembered.
+    pub(super) decay: Duration,
+}
+
 /// One request in flight at one endpoint. Keep it until the response's last byte has passed; dropping it gives its place back.
 #[must_use = "dropping it says that the request is over"]
 #[derive(Debug)]
@@ -75,6 +84,7 @@ pub struct Lease {
     endpoint: Arc<EndpointState>,
     /// The row of failures that this lease's success ended.
     forgotten: u32,
+    watch: Option<Watch>,
 }
 
 impl Lease {
@@ -88,12 +98,20 @@ impl Lease {
         &self.endpoint
     }
 
+    /// Whether it matters when a response's head came: else a success may be reported with any moment.
+    pub fn is_timed(&self) -> bool {
+        self.watch.is_some()
+    }
+
     /// Says what became of the request; it counts at once, and the place is kept. A failure after a success on the same lease
     /// (the head came, the body broke off) takes the success back. What is never reported is neutral.
     pub fn report(&mut self, outcome: Outcome, now: Instant) {
         let kind = match outcome {
             Outcome::Success => {
                 self.forgotten += self.endpoint.succeed();
+                if let Some(Watch { since, decay }) = self.watch {
+                    self.endpoint.latency().answered(now.saturating_duration_since(since), decay, now);
+                }
                 return;
             }
             Outcome::Neutral => return,
@@ -102,6 +120,9 @@ impl Lease {
             Outcome::GatewayStatus => Failure::GatewayStatus,
             Outcome::Timeout => Failure::Timeout,
         };
+        if let Some(Watch { since, decay }) = self.watch {
+            self.endpoint.latency().failed(now.saturating_duration_since(since), decay, now);
+        }
         self.endpoint.fail(kind, std::mem::take(&mut self.forgotten), now);
     }
 }

@@ -17,7 +17,7 @@ use crate::config::Balance;
 pub struct ServiceSnapshot {
     /// Its name in the configuration.
     pub name: Arc<str>,
-    /// `round_robin` or `least_busy`.
+    /// `round_robin`, `least_busy`, `random`, `peak_ewma` or `maglev`.
     pub algorithm: &'static str,
     /// Requests in flight over all endpoints.
     pub in_flight: usize,
@@ -39,6 +39,9 @@ pub struct EndpointSnapshot {
     /// What it is.
     #[serde(flatten)]
     pub state: StateSnapshot,
+    /// Seconds that it takes to answer, where its service balances by that and it has answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency: Option<f64>,
     /// Requests in flight.
     pub in_flight: u32,
     /// Requests since it is known.
@@ -87,13 +90,20 @@ impl ServiceSnapshot {
         let table = service.state().table();
         let endpoints = service.endpoints().iter().zip(&settings.endpoints).map(|(endpoint, known)| {
             let state = table.state(endpoint.address()).unwrap_or(State::Healthy);
-            EndpointSnapshot::new(endpoint, known.weight, StateSnapshot::new(state, now))
+            let latency = match settings.algorithm {
+                Balance::PeakEwma { decay } => Some(endpoint.latency().seconds(decay, now)),
+                _ => None,
+            };
+            EndpointSnapshot::new(endpoint, known.weight, StateSnapshot::new(state, now), latency)
         });
         Self {
             name: Arc::clone(&settings.name),
             algorithm: match settings.algorithm {
                 Balance::RoundRobin => "round_robin",
                 Balance::LeastBusy => "least_busy",
+                Balance::Random => "random",
+                Balance::PeakEwma { .. } => "peak_ewma",
+                Balance::Maglev { .. } => "maglev",
             },
             in_flight: service.state().in_flight(),
             most_in_flight: settings.in_flight,
@@ -104,11 +114,12 @@ impl ServiceSnapshot {
 }
 
 impl EndpointSnapshot {
-    fn new(endpoint: &EndpointState, weight: u32, state: StateSnapshot) -> Self {
+    fn new(endpoint: &EndpointState, weight: u32, state: StateSnapshot, latency: Option<f64>) -> Self {
         Self {
             address: endpoint.address(),
             weight,
             state,
+            latency: latency.filter(|seconds| *seconds > 0.0),
             in_flight: endpoint.in_flight(),
             requests: endpoint.requests(),
             failures: FailuresSnapshot {

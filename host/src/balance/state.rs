@@ -8,6 +8,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::health::{Change, ProbeFailure};
+use super::latency::Latency;
 use super::lease::Failure;
 use super::table::{Changes, Table};
 use crate::config::Probe;
@@ -92,6 +93,7 @@ pub struct EndpointState {
     failed_in_row: AtomicU32,
     requests: AtomicU64,
     service: Arc<ServiceState>,
+    latency: Latency,
     address: SocketAddr,
     ready: AtomicBool,
     connect_failures: AtomicU64,
@@ -103,12 +105,13 @@ pub struct EndpointState {
 }
 
 impl EndpointState {
-    pub(super) fn new(service: Arc<ServiceState>, address: SocketAddr) -> Arc<Self> {
+    pub(super) fn new(service: Arc<ServiceState>, address: SocketAddr, now: Instant) -> Arc<Self> {
         Arc::new(Self {
             in_flight: AtomicU32::new(0),
             failed_in_row: AtomicU32::new(0),
             requests: AtomicU64::new(0),
             service,
+            latency: Latency::new(now),
             address,
             ready: AtomicBool::new(true),
             connect_failures: AtomicU64::new(0),
@@ -137,6 +140,11 @@ impl EndpointState {
     /// Requests in flight, from all workers.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// How long it takes to answer, where its service balances by that.
+    pub(super) fn latency(&self) -> &Latency {
+        &self.latency
     }
 
     /// Requests that it was ever picked for.

@@ -9,6 +9,7 @@ use super::health::{ProbeFailure, State};
 use super::*;
 use crate::config::{Balance, Ejection, Endpoint, Probe, ProbeKind};
 
+mod picks;
 mod properties;
 mod sockets;
 
@@ -78,9 +79,13 @@ impl World {
     }
 }
 
+fn ask(tried: &[SocketAddr], now: Instant, random: u64) -> Ask<'_> {
+    Ask { tried, affinity: None, now, random }
+}
+
 /// Picks, and lets the request end at once.
 fn where_to(balancer: &Balancer, tried: &[SocketAddr], now: Instant) -> Result<SocketAddr, Unavailable> {
-    balancer.pick(tried, now, 7).map(|lease| lease.address())
+    balancer.pick(&ask(tried, now, 7)).map(|lease| lease.address())
 }
 
 fn state(endpoint: &EndpointState) -> State {
@@ -99,8 +104,8 @@ fn a_worker_shares_requests_by_weight() {
 fn the_circuit_opens_at_its_bound_and_closes_again() {
     let world = World::new();
     let balancer = world.balancer(&config::Service { in_flight: 2, ..settings(&[1, 1]) });
-    let one = balancer.pick(&[], world.now, 1).unwrap();
-    let _two = balancer.pick(&[], world.now, 2).unwrap();
+    let one = balancer.pick(&ask(&[], world.now, 1)).unwrap();
+    let _two = balancer.pick(&ask(&[], world.now, 2)).unwrap();
     assert_eq!(where_to(&balancer, &[], world.now), Err(Unavailable::CircuitOpen));
     drop(one);
     assert!(where_to(&balancer, &[], world.now).is_ok());
@@ -118,7 +123,7 @@ fn the_circuit_holds_over_workers_that_pick_at_once() {
             scope.spawn(move || {
                 let balancer = Balancer::new(service, worker);
                 for turn in 0..5_000 {
-                    let leases: Vec<_> = (0..3).filter_map(|_| balancer.pick(&[], now, turn).ok()).collect();
+                    let leases: Vec<_> = (0..3).filter_map(|_| balancer.pick(&ask(&[], now, turn)).ok()).collect();
                     assert!(held.fetch_add(leases.len(), Ordering::SeqCst) + leases.len() <= 5);
                     held.fetch_sub(leases.len(), Ordering::SeqCst);
                 }
@@ -145,9 +150,9 @@ fn a_retry_goes_elsewhere_or_nowhere() {
 fn the_idle_endpoint_is_chosen_over_the_busy_one() {
     let world = World::new();
     let balancer = world.balancer(&config::Service { algorithm: Balance::LeastBusy, ..settings(&[1, 1]) });
-    let busy = balancer.pick(&[address(1)], world.now, 3).unwrap();
+    let busy = balancer.pick(&ask(&[address(1)], world.now, 3)).unwrap();
     for random in 0..100 {
-        assert_eq!(balancer.pick(&[], world.now, mix(random)).unwrap().address(), address(1));
+        assert_eq!(balancer.pick(&ask(&[], world.now, mix(random))).unwrap().address(), address(1));
     }
     assert_eq!(busy.endpoint().in_flight(), 1);
 }
@@ -175,7 +180,7 @@ fn every_failure_counts_and_nothing_else_does() {
     let bad = &balancer.service().endpoints()[0];
     let report = |outcomes: &[Outcome]| {
         for outcome in outcomes {
-            balancer.pick(&[address(1)], world.now, 1).unwrap().report(*outcome, world.now);
+            balancer.pick(&ask(&[address(1)], world.now, 1)).unwrap().report(*outcome, world.now);
         }
     };
     report(&[Neutral; 20]);
@@ -193,7 +198,7 @@ fn a_body_that_breaks_off_takes_back_the_success_of_its_head() {
     let bad = &balancer.service().endpoints()[0];
     for _ in 0..5 {
         assert!(bad.ready());
-        let mut lease = balancer.pick(&[address(1)], world.now, 1).unwrap();
+        let mut lease = balancer.pick(&ask(&[address(1)], world.now, 1)).unwrap();
         lease.report(Outcome::Success, world.now);
         lease.report(Outcome::Reset, world.now);
     }
@@ -235,7 +240,7 @@ fn workers_that_fail_at_once_never_eject_the_last() {
                 let balancer = Balancer::new(Arc::clone(&service), worker);
                 for turn in 0..5_000 {
                     now += Duration::from_secs(2);
-                    balancer.pick(&[], now, turn).unwrap().report(Outcome::Timeout, now);
+                    balancer.pick(&ask(&[], now, turn)).unwrap().report(Outcome::Timeout, now);
                     let (ready, ejected) = service.state().table().counts();
                     assert!(ready >= 1 && ready + ejected == 3, "{ready} ready, {ejected} ejected");
                 }
@@ -250,7 +255,7 @@ fn a_reload_keeps_what_is_known_and_forgets_what_left() {
     let world = World::new();
     let before = world.apply(&settings(&[1; 4]));
     world.fail(&before.endpoints()[1], 5);
-    let lease = Balancer::new(Arc::clone(&before), 0).pick(&[], world.now, 0).unwrap();
+    let lease = Balancer::new(Arc::clone(&before), 0).pick(&ask(&[], world.now, 0)).unwrap();
 
     let after = world.apply(&settings(&[2; 6]));
     assert!(after.endpoints().iter().zip(before.endpoints()).all(|(new, old)| Arc::ptr_eq(new, old)));

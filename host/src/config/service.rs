@@ -8,10 +8,14 @@ use serde_json::{Value as Json, json};
 use toml::de::DeValue;
 
 use super::groups::{List, OrFalse, record};
-use super::kinds::{Address, Count, Flag, Parsed, TIMEOUT, Words};
+use super::kinds::{Address, Count, Flag, Parsed, TIMEOUT};
 use super::source::Space;
 use super::table::{Kind, Node, Table};
 use super::texts;
+
+mod balance;
+
+pub use balance::{Affinity, Balance};
 
 const TARGET: Parsed<String> =
     Parsed { what: "a target like `/healthz`", parse: texts::target, show: |target| json!(target) };
@@ -51,19 +55,9 @@ pub struct Service {
     pub retries: u32,
 }
 
-/// How an endpoint is picked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Balance {
-    /// Smooth weighted round robin.
-    RoundRobin,
-    /// Power of two choices on requests in flight.
-    LeastBusy,
-}
-
 impl Service {
     pub(super) fn read(t: &mut Table<'_>) -> Option<Self> {
         let name = t.name();
-        let algorithms = Words(&[("round-robin", Balance::RoundRobin), ("least-busy", Balance::LeastBusy)]);
         let list = List { of: AnyEndpoint { service: name }, least: 1 };
         let endpoints = t.need("endpoints", "Its addresses, each perhaps with a weight.", &list);
         let probe = record(|t| Probe::read(t, name));
@@ -73,7 +67,7 @@ impl Service {
         let idle = "Idle connections kept per worker and endpoint.";
         Some(Self {
             name: name.into(),
-            algorithm: t.or("balance", "How an endpoint is picked.", Balance::RoundRobin, &algorithms),
+            algorithm: Balance::read(t),
             connect_timeout: t.or(
                 "connect_timeout",
                 "The longest a connection may take to open.",

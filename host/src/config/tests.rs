@@ -58,6 +58,11 @@ fn a_complete_file_is_read_whole() {
     let kind = ProbeKind::Http { path: "/healthz?deep=1".into(), host: "users.internal".into(), status: (200, 204) };
     assert_eq!(users.probe.as_ref().unwrap().kind, kind);
     assert_eq!(config.services["orders"].ejection, None);
+    assert_eq!(config.services["orders"].algorithm, Balance::PeakEwma { decay: Duration::from_secs(5) });
+    let affinity = Some(Affinity::Cookie("sid".into()));
+    assert_eq!(config.services["carts"].algorithm, Balance::Maglev { affinity });
+    let affinity = Some(Affinity::Header(http::HeaderName::from_static("x-session")));
+    assert_eq!(config.services["media"].algorithm, Balance::Maglev { affinity });
     assert_eq!(config.services["orders"].probe.as_ref().unwrap().kind, ProbeKind::Tcp);
     assert_eq!(config.plans.len(), 2);
 }

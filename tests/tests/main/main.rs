@@ -8,6 +8,7 @@
 )]
 
 mod admin;
+mod algorithms;
 mod auth;
 mod author;
 mod bad_input;

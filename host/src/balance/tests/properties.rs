@@ -68,7 +68,7 @@ proptest! {
         let mut held = Vec::new();
         for (step, random) in steps {
             match step {
-                0 | 1 => held.extend(balancer.pick(&[address(random as usize % 4)], world.now, random)),
+                0 | 1 => held.extend(balancer.pick(&ask(&[address(random as usize % 4)], world.now, random))),
                 2 if !held.is_empty() => drop(held.swap_remove(random as usize % held.len())),
                 _ => {
                     let outcome = if random % 3 == 0 { Outcome::Success } else { Outcome::Reset };

@@ -125,7 +125,12 @@ fn plugins_and_keys_are_checked() {
 fn services_are_checked() {
     let service = |keys: &str| format!("{SERVICE}{keys}");
     for (keys, fault) in [
-        ("balance = 'random'", "3: `service.users.balance`: not one of `round-robin`, `least-busy`"),
+        (
+            "balance = 'fair'",
+            "3: `service.users.balance`: not one of `round-robin`, `least-busy`, `random`, `peak-ewma`, `maglev`",
+        ),
+        ("decay = '1s'", "3: `service.users.decay`: only with `balance = \"peak-ewma\"`"),
+        ("affinity = 'address'", "3: `service.users.affinity`: only with `balance = \"maglev\"`"),
         ("probe = {}", "3: `service.users.probe`: one of `http`, `tcp` is missing"),
         (
             "probe = { tcp = false }",
@@ -141,6 +146,15 @@ fn services_are_checked() {
         ("ejection = { most_percent = 101 }", "3: `service.users.ejection.most_percent`: not from 1 to 100"),
     ] {
         assert_eq!(said(&service(keys)), [fault], "{keys}");
+    }
+    for (affinity, fault) in [
+        ("'caller'", "4: `service.users.affinity`: not one of `address`"),
+        ("{}", "4: `service.users.affinity`: one of `header`, `cookie` is missing"),
+        ("{ header = 'a', cookie = 'b' }", "4: `service.users.affinity`: only one of `header`, `cookie` can be there"),
+        ("{ header = 'a b' }", "4: `service.users.affinity.header`: not a field's name"),
+        ("{ cookie = 'a=b' }", "4: `service.users.affinity.cookie`: not a cookie's name"),
+    ] {
+        assert_eq!(said(&service(&format!("balance = 'maglev'\naffinity = {affinity}"))), [fault], "{affinity}");
     }
     each(&[
         ("[service.a]\nendpoints = []", "2: `service.a.endpoints`: empty"),
