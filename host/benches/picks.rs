@@ -67,7 +67,7 @@ fn balancer(services: &Services, algorithm: &str, weights: Weights, size: usize)
     let now = Instant::now();
     let map = services.apply(&config.services, now);
     let service = map.get("orders").ok_or_else(|| anyhow::anyhow!("no service"))?;
-    let balancer = Balancer::new(Arc::clone(service), 7);
+    let balancer = Balancer::new(Arc::clone(service), 7, Instant::now());
     for random in (0..4 * size as u64).map(mix) {
         let ask = Ask { tried: &[], affinity: None, now, random };
         balancer.pick(&ask)?.report(Outcome::Success, now + Duration::from_micros(random % 1000));

@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 use crate::config;
 
 mod algorithms;
+mod failures;
 mod health;
 mod latency;
 mod lease;
@@ -124,7 +125,7 @@ impl Service {
         };
         let endpoints: Vec<_> = settings.endpoints.iter().map(|known| endpoint(known.address)).collect();
         let (probe, ejection) = (settings.probe.as_ref(), settings.ejection.as_ref());
-        state.set_eject_after(ejection.map_or(0, |rule| rule.failures.max(1)));
+        state.set_ejection(ejection);
         state.decide(|table, changes| table.replace(&endpoints, probe, ejection, (prober, now), changes));
         state.renew();
         let hashed = hashed(settings, known);
@@ -195,8 +196,8 @@ pub struct Balancer {
 
 impl Balancer {
     /// For one worker; `random` decides where it begins, so give each worker another.
-    pub fn new(service: Arc<Service>, random: u64) -> Self {
-        let ready = RefCell::new(Ready::look(&service, random));
+    pub fn new(service: Arc<Service>, random: u64, now: Instant) -> Self {
+        let ready = RefCell::new(Ready::look(&service, random, now));
         Self { service, ready }
     }
 
@@ -218,8 +219,8 @@ impl Balancer {
         if ready.next_return.is_some_and(|at| ask.now >= at) {
             ready.next_return = self.service.expire(ask.now);
         }
-        if ready.generation != state.generation() {
-            *ready = Ready::look(&self.service, ask.random);
+        if ready.is_stale(state.generation(), ask.now) {
+            *ready = Ready::look(&self.service, ask.random, ask.now);
         }
         if ready.is_empty() {
             return Err(Unavailable::NoHealthyEndpoint);

@@ -41,7 +41,7 @@ impl Service {
     /// Connections are kept in `registry`, which outlives reloads.
     #[must_use]
     pub fn new(shared: Arc<balance::Service>, registry: Rc<Pools>, random: u64) -> Self {
-        Self { balancer: Balancer::new(shared, random), pools: RefCell::default(), registry }
+        Self { balancer: Balancer::new(shared, random, Instant::now()), pools: RefCell::default(), registry }
     }
 
     fn settings(&self) -> &crate::config::Service {

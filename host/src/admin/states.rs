@@ -62,10 +62,42 @@ fn endpoints(encoder: &mut DescriptorEncoder, services: &[ServiceSnapshot]) -> f
         let healthy = ConstGauge::new(u32::from(endpoint.state == StateSnapshot::Healthy));
         healthy.encode(family.encode_family(&labels)?)?;
     }
-    let mut family =
-        encoder.encode_descriptor("endpoint_requests", "Requests by endpoint.", None, MetricType::Counter)?;
-    for (labels, endpoint) in labelled(services) {
-        ConstCounter::new(endpoint.requests).encode(family.encode_family(&labels)?)?;
+    let help = "Whether so few endpoints of a service are left that none is ejected.";
+    let mut family = encoder.encode_descriptor("service_panics", help, None, MetricType::Gauge)?;
+    for service in services {
+        let panics = ConstGauge::new(u32::from(service.panics));
+        panics.encode(family.encode_family(&[("service", &*service.name)])?)?;
+    }
+    type Count = fn(&EndpointSnapshot) -> u64;
+    let counters: [(&str, &str, Count); 3] = [
+        ("endpoint_requests", "Requests by endpoint.", |endpoint| endpoint.requests),
+        ("endpoint_ejections", "How often an endpoint was ejected.", |endpoint| endpoint.ejections),
+        ("endpoint_changes", "How often an endpoint's state changed.", |endpoint| endpoint.changes),
+    ];
+    for (name, help, count) in counters {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, endpoint) in labelled(services) {
+            ConstCounter::new(count(endpoint)).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    failures(encoder, services)
+}
+
+fn failures(encoder: &mut DescriptorEncoder, services: &[ServiceSnapshot]) -> fmt::Result {
+    let help = "Failed requests by endpoint and what failed.";
+    let mut family = encoder.encode_descriptor("endpoint_failures", help, None, MetricType::Counter)?;
+    for ([service, address], endpoint) in labelled(services) {
+        let failures = endpoint.failures;
+        let kinds = [
+            ("connect", failures.connect),
+            ("reset", failures.reset),
+            ("gateway_status", failures.gateway_status),
+            ("timeout", failures.timeout),
+        ];
+        for (kind, count) in kinds.into_iter().filter(|(_, count)| *count > 0) {
+            let labels = [service.clone(), address.clone(), ("kind", kind.to_owned())];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
     }
     Ok(())
 }

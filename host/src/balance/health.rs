@@ -19,6 +19,31 @@ pub enum ProbeFailure {
     /// A status that is not one of the good ones.
     #[error("status {0}")]
     Status(u16),
+    /// A body that does not hold what it should.
+    #[error("the body does not hold {0:?}")]
+    Body(String),
+    /// A gRPC status that is not `OK`.
+    #[error("grpc status {0}")]
+    Grpc(u32),
+    /// It answers that it does not serve, with this number of `grpc.health.v1.HealthCheckResponse.ServingStatus`.
+    #[error("serving status {0}")]
+    NotServing(u64),
+}
+
+/// What an endpoint is ejected for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Cause {
+    /// So many requests failed in a row.
+    #[error("{0} failures in a row")]
+    Row(u32),
+    /// So many of the requests in a window failed.
+    #[error("{failed} of {of} requests failed")]
+    Share {
+        /// Those that failed.
+        failed: u32,
+        /// All of them.
+        of: u64,
+    },
 }
 
 /// What one endpoint is, for people and for the balancer.
@@ -41,8 +66,10 @@ pub enum Change {
     Rose,
     /// Nothing probes it any more, so that its bad probes are forgotten.
     Unprobed,
-    /// Enough requests in a row failed.
+    /// Enough requests failed.
     Ejected {
+        /// Which.
+        cause: Cause,
         /// How long it gets no requests.
         time: Duration,
         /// How often it was ejected in a row; what the time grew by.
@@ -59,6 +86,8 @@ pub enum Readmission {
     Over,
     /// No other endpoint was left.
     LastOne,
+    /// Too few others were left.
+    Panic,
     /// The configuration allows no or fewer ejections now, or there are fewer endpoints.
     Bounds,
 }
@@ -69,6 +98,7 @@ impl Readmission {
         match self {
             Self::Over => "ejection is over",
             Self::LastOne => "no other endpoint is left",
+            Self::Panic => "too few endpoints are left",
             Self::Bounds => "fewer may be ejected now",
         }
     }
@@ -168,7 +198,7 @@ impl Health {
 
     /// Ejects it if it is ready. The n-th ejection lasts n times `time`, at most `most_time`; each `time` that it is back
     /// takes one off n.
-    pub fn eject(&mut self, rule: &Ejection, now: Instant) -> Option<Change> {
+    pub fn eject(&mut self, cause: Cause, rule: &Ejection, now: Instant) -> Option<Change> {
         if !self.ready() {
             return None;
         }
@@ -179,7 +209,7 @@ impl Health {
         let times = before.saturating_add(1);
         let time = rule.time.saturating_mul(times).min(rule.most_time);
         self.standing = Standing::Out { times, until: now + time };
-        Some(Change::Ejected { time, times })
+        Some(Change::Ejected { cause, time, times })
     }
 
     /// Ends an ejection whose time is over.
@@ -216,11 +246,20 @@ mod tests {
     }
 
     fn ejection() -> Ejection {
-        Ejection { failures: 5, time: Duration::from_secs(10), most_time: Duration::from_secs(35), most_percent: 50 }
+        Ejection {
+            failures: 5,
+            failed_percent: 50,
+            window: Duration::from_secs(10),
+            window_requests: 50,
+            time: Duration::from_secs(10),
+            most_time: Duration::from_secs(35),
+            most_percent: 50,
+            panic_percent: 0,
+        }
     }
 
     fn ejected_for(health: &mut Health, now: Instant) -> u64 {
-        match health.eject(&ejection(), now) {
+        match health.eject(Cause::Row(5), &ejection(), now) {
             Some(Change::Ejected { time, .. }) => time.as_secs(),
             _ => 0,
         }
@@ -264,7 +303,7 @@ mod tests {
     fn an_unhealthy_endpoint_is_not_ejected() {
         let mut health = Health::default();
         health.probed(Err(ProbeFailure::Status(500)), &probe(1, 1));
-        assert_eq!(health.eject(&ejection(), Instant::now()), None);
+        assert_eq!(health.eject(Cause::Row(5), &ejection(), Instant::now()), None);
         assert_eq!(health.state(), State::Unhealthy(ProbeFailure::Status(500)));
         assert_eq!(health.unprobed(), Some(Change::Unprobed));
         assert!(health.ready());

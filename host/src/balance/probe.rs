@@ -5,10 +5,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http_body_util::Empty;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -18,6 +14,8 @@ use super::algorithms::mix;
 use super::health::ProbeFailure;
 use super::state::EndpointState;
 use crate::config::{Probe, ProbeKind};
+
+mod ask;
 
 /// Probes that are under way at one time. A configuration with thousands of endpoints must not use up the sockets that
 /// requests need.
@@ -94,31 +92,9 @@ pub async fn probe(address: SocketAddr, rule: &Probe) -> Result<(), ProbeFailure
         let stream = TcpStream::connect(address).await.map_err(|error| ProbeFailure::Connect(error.to_string()))?;
         match &rule.kind {
             ProbeKind::Tcp => Ok(()),
-            ProbeKind::Http { path, host, status: (first, last) } => match ask(stream, path, host).await? {
-                status if (*first..=*last).contains(&status) => Ok(()),
-                status => Err(ProbeFailure::Status(status)),
-            },
+            ProbeKind::Http(question) => ask::http(stream, question).await,
+            ProbeKind::Grpc { service, host } => ask::grpc(stream, service, host).await,
         }
     };
     tokio::time::timeout(rule.timeout, question).await.unwrap_or(Err(ProbeFailure::Timeout(rule.timeout)))
-}
-
-/// The status that `GET path` answers. The body is not read.
-async fn ask(stream: TcpStream, path: &str, host: &str) -> Result<u16, ProbeFailure> {
-    let request = http::Request::get(path)
-        .header(http::header::HOST, host)
-        .header(http::header::USER_AGENT, "gatewright-probe")
-        .header(http::header::CONNECTION, "close")
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| ProbeFailure::Protocol(error.to_string()))?;
-    let protocol = |error: hyper::Error| ProbeFailure::Protocol(error.to_string());
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(protocol)?;
-    let mut answer = std::pin::pin!(sender.send_request(request));
-    let answer = tokio::select! {
-        biased;
-        answer = &mut answer => answer,
-        // Its end is told to the sender as well.
-        _ = connection => answer.await,
-    };
-    Ok(answer.map_err(protocol)?.status().as_u16())
 }

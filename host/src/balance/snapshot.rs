@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::Service;
 use super::health::State;
 use super::lease::Failure;
+use super::ready::Warmth;
 use super::state::EndpointState;
 use crate::config::Balance;
 
@@ -25,6 +26,8 @@ pub struct ServiceSnapshot {
     pub most_in_flight: usize,
     /// Requests that were refused because of that.
     pub refused: u64,
+    /// Whether so few endpoints are left that none is ejected.
+    pub panics: bool,
     /// In the order of the configuration.
     pub endpoints: Vec<EndpointSnapshot>,
 }
@@ -39,6 +42,9 @@ pub struct EndpointSnapshot {
     /// What it is.
     #[serde(flatten)]
     pub state: StateSnapshot,
+    /// The share of its weight that it has, while it starts slowly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<f64>,
     /// Seconds that it takes to answer, where its service balances by that and it has answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency: Option<f64>,
@@ -48,6 +54,8 @@ pub struct EndpointSnapshot {
     pub requests: u64,
     /// Failed requests since it is known.
     pub failures: FailuresSnapshot,
+    /// How often it was ejected since it is known.
+    pub ejections: u64,
     /// Changes of state since it is known.
     pub changes: u64,
 }
@@ -94,7 +102,8 @@ impl ServiceSnapshot {
                 Balance::PeakEwma { decay } => Some(endpoint.latency().seconds(decay, now)),
                 _ => None,
             };
-            EndpointSnapshot::new(endpoint, known.weight, StateSnapshot::new(state, now), latency)
+            let share = Warmth::of(table.back(endpoint.address()), settings.slow_start, now).share();
+            EndpointSnapshot::new(endpoint, known.weight, StateSnapshot::new(state, now), (share, latency))
         });
         Self {
             name: Arc::clone(&settings.name),
@@ -108,17 +117,24 @@ impl ServiceSnapshot {
             in_flight: service.state().in_flight(),
             most_in_flight: settings.in_flight,
             refused: service.state().refused(),
+            panics: table.panics(),
             endpoints: endpoints.collect(),
         }
     }
 }
 
 impl EndpointSnapshot {
-    fn new(endpoint: &EndpointState, weight: u32, state: StateSnapshot, latency: Option<f64>) -> Self {
+    fn new(
+        endpoint: &EndpointState,
+        weight: u32,
+        state: StateSnapshot,
+        (share, latency): (Option<f64>, Option<f64>),
+    ) -> Self {
         Self {
             address: endpoint.address(),
             weight,
             state,
+            share,
             latency: latency.filter(|seconds| *seconds > 0.0),
             in_flight: endpoint.in_flight(),
             requests: endpoint.requests(),
@@ -128,6 +144,7 @@ impl EndpointSnapshot {
                 gateway_status: endpoint.failures(Failure::GatewayStatus),
                 timeout: endpoint.failures(Failure::Timeout),
             },
+            ejections: endpoint.ejections(),
             changes: endpoint.changes(),
         }
     }

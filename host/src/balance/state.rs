@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 
+use super::failures::Failures;
 use super::health::{Change, ProbeFailure};
 use super::latency::Latency;
 use super::lease::Failure;
 use super::table::{Changes, Table};
-use crate::config::Probe;
+use crate::config::{Ejection, Probe};
 
 /// One service, whatever configuration is in force.
 #[derive(Debug)]
@@ -23,8 +25,8 @@ pub struct ServiceState {
     pub(super) refused: AtomicU64,
     /// Grows whenever the set of ready endpoints may have changed; [`super::Balancer`] looks at it on every pick.
     generation: AtomicU64,
-    /// Failures in a row that eject; zero: none do.
-    eject_after: AtomicU32,
+    /// What failures eject for; none: for nothing.
+    ejection: ArcSwapOption<Ejection>,
     /// Health is decided under this lock: on reloads, by probes, and on the path only when an endpoint has just failed often
     /// enough or a worker sees that something changed.
     table: Mutex<Table>,
@@ -37,7 +39,7 @@ impl ServiceState {
             in_flight: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
             generation: AtomicU64::new(0),
-            eject_after: AtomicU32::new(0),
+            ejection: ArcSwapOption::empty(),
             table: Mutex::default(),
         })
     }
@@ -56,8 +58,8 @@ impl ServiceState {
         self.generation.load(Ordering::Acquire)
     }
 
-    pub(super) fn set_eject_after(&self, failures: u32) {
-        self.eject_after.store(failures, Ordering::Relaxed);
+    pub(super) fn set_ejection(&self, rule: Option<&Ejection>) {
+        self.ejection.store(rule.cloned().map(Arc::new));
     }
 
     /// For reading; what changes health goes through [`ServiceState::decide`].
@@ -70,11 +72,18 @@ impl ServiceState {
     pub(super) fn decide<T>(&self, step: impl FnOnce(&mut Table, &mut Changes) -> T) -> T {
         let mut changes = Changes::new();
         let mut table = self.table();
+        let before = table.panics();
         let answer = step(&mut table, &mut changes);
+        let panics = table.panics();
         if !changes.is_empty() {
             self.renew();
         }
         drop(table);
+        match (before, panics) {
+            (false, true) => tracing::warn!(service = &*self.name, "too few endpoints are left: ejections are ignored"),
+            (true, false) => tracing::info!(service = &*self.name, "enough endpoints are back"),
+            _ => {}
+        }
         changes.iter().for_each(|(endpoint, change)| endpoint.announce(change));
         answer
     }
@@ -88,10 +97,10 @@ impl ServiceState {
 /// One endpoint of a service, whatever configuration is in force.
 #[derive(Debug)]
 pub struct EndpointState {
-    // The four that a request touches come first, next to the reference count that a lease holds: one cache line.
+    // Those that a request touches come first, next to the reference count that a lease holds: one cache line.
     in_flight: AtomicU32,
-    failed_in_row: AtomicU32,
     requests: AtomicU64,
+    failures: Failures,
     service: Arc<ServiceState>,
     latency: Latency,
     address: SocketAddr,
@@ -100,6 +109,7 @@ pub struct EndpointState {
     resets: AtomicU64,
     gateway_statuses: AtomicU64,
     timeouts: AtomicU64,
+    ejections: AtomicU64,
     /// The number of changes of state.
     changes: watch::Sender<u64>,
 }
@@ -108,8 +118,8 @@ impl EndpointState {
     pub(super) fn new(service: Arc<ServiceState>, address: SocketAddr, now: Instant) -> Arc<Self> {
         Arc::new(Self {
             in_flight: AtomicU32::new(0),
-            failed_in_row: AtomicU32::new(0),
             requests: AtomicU64::new(0),
+            failures: Failures::new(now),
             service,
             latency: Latency::new(now),
             address,
@@ -118,6 +128,7 @@ impl EndpointState {
             resets: AtomicU64::new(0),
             gateway_statuses: AtomicU64::new(0),
             timeouts: AtomicU64::new(0),
+            ejections: AtomicU64::new(0),
             changes: watch::Sender::new(0),
         })
     }
@@ -157,6 +168,11 @@ impl EndpointState {
         self.failure_counter(kind).load(Ordering::Relaxed)
     }
 
+    /// How often it was ejected.
+    pub fn ejections(&self) -> u64 {
+        self.ejections.load(Ordering::Relaxed)
+    }
+
     /// How often its state changed.
     pub fn changes(&self) -> u64 {
         *self.changes.borrow()
@@ -174,7 +190,7 @@ impl EndpointState {
 
     pub(super) fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Relaxed);
-        self.failed_in_row.store(0, Ordering::Relaxed);
+        self.failures.forget();
     }
 
     pub(super) fn enter(&self) {
@@ -189,24 +205,20 @@ impl EndpointState {
 
     /// Ends a row of failures; answers how long it was.
     pub(super) fn succeed(&self) -> u32 {
-        match self.failed_in_row.load(Ordering::Relaxed) {
-            0 => 0,
-            _ => self.failed_in_row.swap(0, Ordering::Relaxed),
-        }
+        self.failures.succeed()
     }
 
-    /// Counts a failure and `more` that a success had wrongly forgotten, and ejects when the row is long enough. If it may
-    /// not be ejected a new row begins, so that the lock is not taken for each failure of a service that is down.
+    /// Counts a failure and `more` that a success had wrongly forgotten, and ejects the endpoint where that is enough. The
+    /// request that failed is still in flight.
     pub(super) fn fail(&self, kind: Failure, more: u32, now: Instant) {
         self.failure_counter(kind).fetch_add(1, Ordering::Relaxed);
-        let bound = self.service.eject_after.load(Ordering::Relaxed);
-        if bound == 0 || !self.ready() {
+        let Some(rule) = &*self.service.ejection.load() else { return };
+        if !self.ready() {
             return;
         }
-        let row = self.failed_in_row.fetch_add(more + 1, Ordering::Relaxed).saturating_add(more + 1);
-        if row >= bound {
-            self.failed_in_row.store(0, Ordering::Relaxed);
-            self.service.decide(|table, changes| table.eject(self.address, now, changes));
+        let ended = self.requests().saturating_sub(u64::from(self.in_flight())) + 1;
+        if let Some(cause) = self.failures.fail(more, ended, rule, now) {
+            self.service.decide(|table, changes| table.eject(self.address, cause, now, changes));
         }
     }
 
@@ -232,9 +244,10 @@ impl EndpointState {
             Change::Fell(reason) => {
                 tracing::warn!(service, %endpoint, state = "unhealthy", %reason, "endpoint changed");
             }
-            Change::Ejected { time, times } => {
-                let (seconds, reason) = (time.as_secs_f64(), "failures in a row");
-                tracing::warn!(service, %endpoint, state = "ejected", reason, seconds, times, "endpoint changed");
+            Change::Ejected { cause, time, times } => {
+                self.ejections.fetch_add(1, Ordering::Relaxed);
+                let (seconds, reason) = (time.as_secs_f64(), cause);
+                tracing::warn!(service, %endpoint, state = "ejected", %reason, seconds, times, "endpoint changed");
             }
             Change::Rose => {
                 let state = state_or("ejected");

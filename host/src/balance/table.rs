@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use super::health::{Change, Health, ProbeFailure, Readmission, State};
+use super::health::{Cause, Change, Health, ProbeFailure, Readmission, State};
 use super::probe::{ProbeTask, Prober};
 use super::state::EndpointState;
 use crate::config::{Ejection, Probe};
@@ -15,8 +15,9 @@ pub type Changes = Vec<(Arc<EndpointState>, Change)>;
 
 /// The endpoints of one service, as the configuration in force has them.
 ///
-/// It keeps that no more than `most_percent` of them are ejected at once, and that as long as the probes of any are good at
-/// least one gets requests: the last one is never ejected, and the ejected ones are readmitted when no other is left.
+/// It keeps that no more than `most_percent` of them are ejected at once, and none where fewer than `panic_percent` would be left:
+/// then none is ejected, and those that are come back. As long as the probes of any are good at least one gets requests: the
+/// last one is never ejected, and the ejected ones are readmitted when no other is left.
 #[derive(Debug, Default)]
 pub struct Table {
     members: BTreeMap<SocketAddr, Member>,
@@ -35,6 +36,8 @@ struct Member {
     endpoint: Weak<EndpointState>,
     health: Health,
     probe: Option<ProbeTask>,
+    /// Since when it gets requests again, or for the first time while others got them already.
+    back: Option<Instant>,
 }
 
 impl Table {
@@ -46,6 +49,16 @@ impl Table {
     /// What this endpoint is; `None` if it is no member.
     pub fn state(&self, address: SocketAddr) -> Option<State> {
         self.members.get(&address).map(|member| member.health.state())
+    }
+
+    /// Since when this endpoint gets requests again; `None`: since ever, or it is out, or was needed at once.
+    pub fn back(&self, address: SocketAddr) -> Option<Instant> {
+        self.members.get(&address)?.back
+    }
+
+    /// Whether so few endpoints get requests that none may be ejected.
+    pub fn panics(&self) -> bool {
+        self.ready < self.least_ready()
     }
 
     /// The rule that an endpoint is probed by.
@@ -71,32 +84,34 @@ impl Table {
     ) {
         let rule = probe.cloned().map(Arc::new);
         let mut known = std::mem::take(&mut self.members);
+        // The first ones begin with all that comes: nobody else could take it.
+        let joined = (!known.is_empty()).then_some(now);
         for endpoint in endpoints {
-            let (health, before) = match known.remove(&endpoint.address()) {
-                Some(member) => (member.health, member.probe),
-                None => (Health::default(), None),
+            let (health, before, back) = match known.remove(&endpoint.address()) {
+                Some(member) => (member.health, member.probe, member.back),
+                None => (Health::default(), None, joined),
             };
             let probe = rule.as_ref().map(|rule| match before {
                 Some(task) if task.rule() == rule => task,
                 _ => prober.start(endpoint, rule),
             });
-            self.members.insert(endpoint.address(), Member { endpoint: Arc::downgrade(endpoint), health, probe });
+            self.members.insert(endpoint.address(), Member { endpoint: Arc::downgrade(endpoint), health, probe, back });
         }
         self.ejection = ejection.cloned();
         self.ready = self.members.values().filter(|member| member.health.ready()).count();
         self.ejected = self.members.values().filter(|member| member.health.out_until().is_some()).count();
         if rule.is_none() {
-            self.alter_all(|health| health.unprobed(), changes);
+            self.alter_all(now, |health| health.unprobed(), changes);
         }
         self.settle(now, changes);
     }
 
-    /// Ejects an endpoint, unless too many are out or it is the last one.
-    pub fn eject(&mut self, address: SocketAddr, now: Instant, changes: &mut Changes) {
+    /// Ejects an endpoint, unless too many are out, too few would be left or it is the last one.
+    pub fn eject(&mut self, address: SocketAddr, cause: Cause, now: Instant, changes: &mut Changes) {
         let Some(rule) = self.ejection.clone() else { return };
         self.expire(now, changes);
-        if self.ready > 1 && self.ejected < self.most_ejected() {
-            self.alter(address, |health| health.eject(&rule, now), changes);
+        if self.ready > self.least_ready().max(1) && self.ejected < self.most_ejected() {
+            self.alter(address, now, |health| health.eject(cause, &rule, now), changes);
             let until = self.members.get(&address).and_then(|member| member.health.out_until());
             self.next_return = [self.next_return, until].into_iter().flatten().min();
         }
@@ -113,7 +128,7 @@ impl Table {
     ) {
         let probe = self.members.get(&address).and_then(|member| member.probe.as_ref());
         if probe.is_some_and(|task| Arc::ptr_eq(task.rule(), rule)) {
-            self.alter(address, |health| health.probed(result, rule), changes);
+            self.alter(address, now, |health| health.probed(result, rule), changes);
             self.settle(now, changes);
         }
     }
@@ -123,7 +138,7 @@ impl Table {
         if self.next_return.is_none_or(|at| now < at) {
             return;
         }
-        self.alter_all(|health| health.expire(now), changes);
+        self.alter_all(now, |health| health.expire(now), changes);
         self.next_return = self.members.values().filter_map(|member| member.health.out_until()).min();
     }
 
@@ -132,15 +147,22 @@ impl Table {
         while self.ejected > self.most_ejected() {
             let out = |(address, member): (&SocketAddr, &Member)| Some((member.health.out_until()?, *address));
             let Some((_, soonest)) = self.members.iter().filter_map(out).min() else { break };
-            self.alter(soonest, |health| health.readmit(Readmission::Bounds, now), changes);
+            self.alter(soonest, now, |health| health.readmit(Readmission::Bounds, now), changes);
         }
-        if self.ready == 0 && self.ejected > 0 {
+        if self.ejected > 0 && (self.ready == 0 || self.panics()) {
+            let why = if self.ready == 0 { Readmission::LastOne } else { Readmission::Panic };
             let back = |health: &mut Health| match health.passing() {
-                true => health.readmit(Readmission::LastOne, now),
+                true => health.readmit(why, now),
                 false => None,
             };
-            self.alter_all(back, changes);
+            self.alter_all(now, back, changes);
         }
+    }
+
+    /// Fewer than these get requests: panic.
+    fn least_ready(&self) -> usize {
+        let percent = self.ejection.as_ref().map_or(0, |rule| rule.panic_percent.min(100));
+        (self.members.len() * percent as usize).div_ceil(100)
     }
 
     fn most_ejected(&self) -> usize {
@@ -148,23 +170,34 @@ impl Table {
         self.members.len() * percent as usize / 100
     }
 
-    fn alter(&mut self, address: SocketAddr, step: impl FnOnce(&mut Health) -> Option<Change>, changes: &mut Changes) {
+    fn alter(
+        &mut self,
+        address: SocketAddr,
+        now: Instant,
+        step: impl FnOnce(&mut Health) -> Option<Change>,
+        changes: &mut Changes,
+    ) {
         let Some(member) = self.members.get_mut(&address) else { return };
         let was = (member.health.ready(), member.health.out_until().is_some());
         let Some(change) = step(&mut member.health) else { return };
         let is = (member.health.ready(), member.health.out_until().is_some());
         self.ready = self.ready + usize::from(is.0) - usize::from(was.0);
         self.ejected = self.ejected + usize::from(is.1) - usize::from(was.1);
+        member.back = match change {
+            Change::Readmitted(Readmission::LastOne | Readmission::Panic) => None,
+            _ if is.0 && !was.0 => Some(now),
+            _ => member.back.filter(|_| is.0),
+        };
         if let Some(endpoint) = member.endpoint.upgrade() {
             endpoint.set_ready(is.0);
             changes.push((endpoint, change));
         }
     }
 
-    fn alter_all(&mut self, step: impl Fn(&mut Health) -> Option<Change>, changes: &mut Changes) {
+    fn alter_all(&mut self, now: Instant, step: impl Fn(&mut Health) -> Option<Change>, changes: &mut Changes) {
         let addresses: Vec<SocketAddr> = self.members.keys().copied().collect();
         for address in addresses {
-            self.alter(address, &step, changes);
+            self.alter(address, now, &step, changes);
         }
     }
 }

@@ -7,8 +7,9 @@ use tokio::runtime::Runtime;
 
 use super::health::{ProbeFailure, State};
 use super::*;
-use crate::config::{Balance, Ejection, Endpoint, Probe, ProbeKind};
+use crate::config::{Balance, Ejection, Endpoint, HttpProbe, Probe, ProbeKind};
 
+mod outliers;
 mod picks;
 mod properties;
 mod sockets;
@@ -32,13 +33,23 @@ fn settings(weights: &[u32]) -> config::Service {
         idle_timeout: Duration::from_secs(55),
         probe: None,
         ejection: Some(ejection(5, 50)),
+        slow_start: Duration::ZERO,
         in_flight: 10_000,
         retries: 2,
     }
 }
 
 fn ejection(failures: u32, most_percent: u32) -> Ejection {
-    Ejection { failures, time: Duration::from_secs(10), most_time: Duration::from_secs(300), most_percent }
+    Ejection {
+        failures,
+        failed_percent: 100,
+        window: Duration::from_secs(10),
+        window_requests: 1_000_000,
+        time: Duration::from_secs(10),
+        most_time: Duration::from_secs(300),
+        most_percent,
+        panic_percent: 0,
+    }
 }
 
 fn probe(kind: ProbeKind, rise: u32, fall: u32) -> Probe {
@@ -64,7 +75,7 @@ impl World {
     }
 
     fn balancer(&self, settings: &config::Service) -> Balancer {
-        Balancer::new(self.apply(settings), 7)
+        Balancer::new(self.apply(settings), 7, self.now)
     }
 
     /// Lets this many requests in a row fail at an endpoint.
@@ -121,7 +132,7 @@ fn the_circuit_holds_over_workers_that_pick_at_once() {
         for worker in 0..4 {
             let (service, now) = (Arc::clone(&service), world.now);
             scope.spawn(move || {
-                let balancer = Balancer::new(service, worker);
+                let balancer = Balancer::new(service, worker, now);
                 for turn in 0..5_000 {
                     let leases: Vec<_> = (0..3).filter_map(|_| balancer.pick(&ask(&[], now, turn)).ok()).collect();
                     assert!(held.fetch_add(leases.len(), Ordering::SeqCst) + leases.len() <= 5);
@@ -223,7 +234,7 @@ fn the_ejected_come_back_when_probes_leave_no_other() {
     world.probed(fallen, false);
     assert!(ejected.ready() && !fallen.ready());
     world.probed(ejected, false);
-    let balancer = Balancer::new(Arc::clone(&service), 1);
+    let balancer = Balancer::new(Arc::clone(&service), 1, world.now);
     assert_eq!(where_to(&balancer, &[], world.now), Err(Unavailable::NoHealthyEndpoint));
     world.probed(fallen, true);
     assert_eq!(where_to(&balancer, &[], world.now), Ok(fallen.address()));
@@ -237,7 +248,7 @@ fn workers_that_fail_at_once_never_eject_the_last() {
         for worker in 0..4 {
             let (service, mut now) = (Arc::clone(&service), world.now);
             scope.spawn(move || {
-                let balancer = Balancer::new(Arc::clone(&service), worker);
+                let balancer = Balancer::new(Arc::clone(&service), worker, now);
                 for turn in 0..5_000 {
                     now += Duration::from_secs(2);
                     balancer.pick(&ask(&[], now, turn)).unwrap().report(Outcome::Timeout, now);
@@ -255,7 +266,7 @@ fn a_reload_keeps_what_is_known_and_forgets_what_left() {
     let world = World::new();
     let before = world.apply(&settings(&[1; 4]));
     world.fail(&before.endpoints()[1], 5);
-    let lease = Balancer::new(Arc::clone(&before), 0).pick(&ask(&[], world.now, 0)).unwrap();
+    let lease = Balancer::new(Arc::clone(&before), 0, world.now).pick(&ask(&[], world.now, 0)).unwrap();
 
     let after = world.apply(&settings(&[2; 6]));
     assert!(after.endpoints().iter().zip(before.endpoints()).all(|(new, old)| Arc::ptr_eq(new, old)));
@@ -302,7 +313,7 @@ fn a_late_result_of_the_rule_before_is_ignored() {
     let by = |kind| config::Service { probe: Some(probe(kind, 1, 1)), ..settings(&[1, 1]) };
     let service = world.apply(&by(ProbeKind::Tcp));
     let before = service.state().table().rule(address(0)).unwrap();
-    world.apply(&by(ProbeKind::Http { path: "/".into(), host: "orders".into(), status: (200, 299) }));
+    world.apply(&by(sockets::http()));
     service.endpoints()[0].probed(&before, Err(ProbeFailure::Status(500)), world.now);
     assert!(service.endpoints()[0].ready());
     world.probed(&service.endpoints()[0], false);

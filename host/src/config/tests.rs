@@ -55,10 +55,18 @@ fn a_complete_file_is_read_whole() {
     assert_eq!(config.keys["partner"], partner);
     let users = &config.services["users"];
     assert_eq!(users.endpoints[1], Endpoint { address: socket("127.0.0.1:9102"), weight: 2 });
-    let kind = ProbeKind::Http { path: "/healthz?deep=1".into(), host: "users.internal".into(), status: (200, 204) };
+    let kind = ProbeKind::Http(HttpProbe {
+        path: "/healthz?deep=1".into(),
+        host: "users.internal".into(),
+        headers: vec![(http::HeaderName::from_static("x-probe"), http::HeaderValue::from_static("yes: it is"))],
+        status: vec![(200, 204), (304, 304)],
+        body: Some("well".into()),
+    });
     assert_eq!(users.probe.as_ref().unwrap().kind, kind);
     assert_eq!(config.services["orders"].ejection, None);
     assert_eq!(config.services["orders"].algorithm, Balance::PeakEwma { decay: Duration::from_secs(5) });
+    let kind = ProbeKind::Grpc { service: "carts.v1.Carts".into(), host: "carts".into() };
+    assert_eq!(config.services["carts"].probe.as_ref().unwrap().kind, kind);
     let affinity = Some(Affinity::Cookie("sid".into()));
     assert_eq!(config.services["carts"].algorithm, Balance::Maglev { affinity });
     let affinity = Some(Affinity::Header(http::HeaderName::from_static("x-session")));

@@ -23,6 +23,7 @@ mod forwarding;
 mod grpc;
 mod guests;
 mod hops;
+mod health;
 mod hostile;
 mod house;
 mod http2;

@@ -22,7 +22,7 @@ fn of_key(balancer: &Balancer, key: u64, tried: &[SocketAddr], now: Instant) -> 
 fn the_slow_endpoint_is_spared_by_all_workers() {
     let world = World::new();
     let service = world.apply(&by(LATENCY, &[1, 1]));
-    let workers = [0, 1].map(|worker| Balancer::new(Arc::clone(&service), worker));
+    let workers = [0, 1].map(|worker| Balancer::new(Arc::clone(&service), worker, world.now));
     let mut now = world.now;
     // Both are unknown: whoever is first, the other one is second.
     for (endpoint, milliseconds) in [(0, 500), (1, 10)] {
@@ -76,7 +76,7 @@ fn a_random_endpoint_is_drawn_by_weight() {
 fn a_key_stays_at_its_endpoint_until_that_is_gone_and_comes_back_with_it() {
     let mut world = World::new();
     let service = world.apply(&hashing(&[1; 5]));
-    let workers = [0, 1].map(|worker| Balancer::new(Arc::clone(&service), worker));
+    let workers = [0, 1].map(|worker| Balancer::new(Arc::clone(&service), worker, world.now));
     let places = |now| (0..500).map(|key| of_key(&workers[key % 2], mix(key as u64), &[], now)).collect::<Vec<_>>();
     let before = places(world.now);
     assert_eq!(before, places(world.now));

@@ -10,7 +10,7 @@ enum Event {
     Fail(usize),
     Probe(usize, bool),
     Wait(u64),
-    Reload(usize, u32),
+    Reload(usize, u32, u32),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -18,7 +18,7 @@ fn event() -> impl Strategy<Value = Event> {
         6 => (0usize..8).prop_map(Event::Fail),
         3 => (0usize..8, any::<bool>()).prop_map(|(at, good)| Event::Probe(at, good)),
         1 => (0u64..40).prop_map(Event::Wait),
-        1 => (1usize..=8, 0u32..=100).prop_map(|(count, percent)| Event::Reload(count, percent)),
+        1 => (1usize..=8, 0u32..=100, 0u32..=100).prop_map(|(count, most, panic)| Event::Reload(count, most, panic)),
     ]
 }
 
@@ -28,22 +28,24 @@ proptest! {
     #[test]
     fn ejection_keeps_its_bounds_whatever_happens(events in prop::collection::vec(event(), 1..120)) {
         let mut world = World::new();
-        let with = |count: usize, percent| config::Service {
+        let with = |count: usize, percent, panic_percent| config::Service {
             probe: Some(probe(ProbeKind::Tcp, 1, 2)),
-            ejection: Some(ejection(2, percent)),
+            ejection: Some(Ejection { panic_percent, ..ejection(2, percent) }),
             ..settings(&vec![1; count])
         };
-        let (mut service, mut percent) = (world.apply(&with(8, 50)), 50);
+        let (mut service, mut percent, mut panic) = (world.apply(&with(8, 50, 25)), 50, 25);
         for event in events {
             let count = service.endpoints().len();
             match event {
                 Event::Fail(at) => world.fail(&service.endpoints()[at % count], 1),
                 Event::Probe(at, good) => world.probed(&service.endpoints()[at % count], good),
                 Event::Wait(seconds) => world.now += Duration::from_secs(seconds),
-                Event::Reload(count, most) => (service, percent) = (world.apply(&with(count, most)), most),
+                Event::Reload(count, most, least) => {
+                    (service, percent, panic) = (world.apply(&with(count, most, least)), most, least);
+                }
             }
             let count = service.endpoints().len();
-            let balancer = Balancer::new(Arc::clone(&service), 1);
+            let balancer = Balancer::new(Arc::clone(&service), 1, world.now);
             let picked = where_to(&balancer, &[], world.now);
             let states: Vec<State> = service.endpoints().iter().map(|endpoint| state(endpoint)).collect();
             let count_of = |test: fn(&State) -> bool| states.iter().filter(|state| test(state)).count();
@@ -53,6 +55,8 @@ proptest! {
             prop_assert_eq!(ready, count_of(|state| *state == State::Healthy));
             prop_assert_eq!(ready, service.endpoints().iter().filter(|endpoint| endpoint.ready()).count());
             prop_assert!(ready > 0 || unhealthy == count);
+            // Where too few are left, only what probes say counts.
+            prop_assert!(ready * 100 >= count * panic as usize || ready + unhealthy == count);
             prop_assert_eq!(picked.is_ok(), ready > 0);
         }
     }

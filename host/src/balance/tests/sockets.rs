@@ -43,8 +43,9 @@ impl Site {
     }
 }
 
-fn http() -> ProbeKind {
-    ProbeKind::Http { path: "/up?now".into(), host: "orders.test".into(), status: (200, 299) }
+pub(super) fn http() -> ProbeKind {
+    let (path, host) = ("/up?now".into(), "orders.test".into());
+    ProbeKind::Http(HttpProbe { path, host, headers: vec![], status: vec![(200, 299)], body: None })
 }
 
 async fn site(status: u16) -> (Arc<Site>, SocketAddr) {
@@ -113,7 +114,7 @@ fn an_endpoint_without_a_listener_falls_and_its_neighbour_serves() {
         let (_site, alive) = site(200).await;
         let (socket, gone) = closed();
         let service = world.apply(&probed(&[gone, alive], probe(ProbeKind::Tcp, 1, 2)));
-        let balancer = Balancer::new(Arc::clone(&service), 1);
+        let balancer = Balancer::new(Arc::clone(&service), 1, world.now);
         changed(&service.endpoints()[0], 0).await;
         assert!((0..20).all(|_| where_to(&balancer, &[], world.now) == Ok(alive)));
         let listener = socket.listen(16).unwrap();

@@ -131,12 +131,27 @@ fn services_are_checked() {
         ),
         ("decay = '1s'", "3: `service.users.decay`: only with `balance = \"peak-ewma\"`"),
         ("affinity = 'address'", "3: `service.users.affinity`: only with `balance = \"maglev\"`"),
-        ("probe = {}", "3: `service.users.probe`: one of `http`, `tcp` is missing"),
+        (
+            "balance = 'maglev'\nslow_start = '1s'",
+            "4: `service.users.slow_start`: not with `balance = \"maglev\"`: keys would move twice",
+        ),
+        ("probe = {}", "3: `service.users.probe`: one of `http`, `tcp`, `grpc` is missing"),
         (
             "probe = { tcp = false }",
             "3: `service.users.probe.tcp`: only `true` says anything; leave `probe` out to have none",
         ),
-        ("probe = { tcp = true, host = 'a' }", "3: `service.users.probe.host`: only for an HTTP probe"),
+        ("probe = { tcp = true, host = 'a' }", "3: `service.users.probe.host`: only for an HTTP or gRPC probe"),
+        ("probe = { grpc = '', body = 'a' }", "3: `service.users.probe.body`: only for an HTTP probe"),
+        ("probe = { grpc = 'a b' }", "3: `service.users.probe.grpc`: not a service's name"),
+        ("probe = { http = '/', body = '' }", "3: `service.users.probe.body`: every body holds nothing"),
+        (
+            "probe = { http = '/', headers = ['a'] }",
+            "3: `service.users.probe.headers[0]`: not a field like `x-probe: yes`",
+        ),
+        (
+            "probe = { http = '/', headers = ['Host: a'] }",
+            "3: `service.users.probe.headers[0]`: `host` is the gateway's own",
+        ),
         ("probe = { http = 'healthz' }", "3: `service.users.probe.http`: not a target like `/healthz`"),
         (
             "probe = { http = '/', status = '299-200' }",
