@@ -26,16 +26,17 @@ mod state;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tiers;
 
 pub use algorithms::{hash, mix};
 pub use lease::{Failure, Lease, Outcome};
-pub use snapshot::{EndpointSnapshot, FailuresSnapshot, ServiceSnapshot, StateSnapshot};
+pub use snapshot::{EndpointSnapshot, FailuresSnapshot, ServiceSnapshot, StateSnapshot, TierSnapshot};
 pub use state::{EndpointState, ServiceState};
 
-use algorithms::Table;
 use lease::{Place, Watch};
 use probe::Prober;
 use ready::Ready;
+use tiers::Tier;
 
 /// The services of one configuration, by name.
 pub type ServiceMap = Arc<BTreeMap<Arc<str>, Arc<Service>>>;
@@ -106,8 +107,7 @@ pub struct Service {
     state: Arc<ServiceState>,
     /// In the order of `settings.endpoints`.
     endpoints: Vec<Arc<EndpointState>>,
-    /// For consistent hashing: whose each key is, by position in `endpoints`.
-    hashed: Option<Arc<Table>>,
+    tiers: Arc<[Tier]>,
 }
 
 impl Service {
@@ -128,8 +128,13 @@ impl Service {
         state.set_ejection(ejection);
         state.decide(|table, changes| table.replace(&endpoints, probe, ejection, (prober, now), changes));
         state.renew();
-        let hashed = hashed(settings, known);
-        Self { settings: settings.clone(), state, endpoints, hashed }
+        // They stay the same as long as the endpoints and their weights do: a table of keys takes its time.
+        let same = |known: &&Self| {
+            known.settings.endpoints == settings.endpoints && known.settings.algorithm == settings.algorithm
+        };
+        let tiers = known.filter(same).map(|known| Arc::clone(&known.tiers));
+        let tiers = tiers.unwrap_or_else(|| Tier::all(&settings.endpoints, &settings.algorithm).into());
+        Self { settings: settings.clone(), state, endpoints, tiers }
     }
 
     /// What the configuration says of it.
@@ -162,16 +167,6 @@ impl Service {
             table.next_return()
         })
     }
-}
-
-/// The table of consistent hashing, where that is the algorithm. It is made here, while a configuration comes into force, and
-/// stays the same as long as the endpoints and their weights do.
-fn hashed(settings: &config::Service, known: Option<&Service>) -> Option<Arc<Table>> {
-    let config::Balance::Maglev { .. } = settings.algorithm else { return None };
-    let same = known.filter(|known| known.settings.endpoints == settings.endpoints);
-    let identity = |endpoint: &config::Endpoint| (hash(endpoint.address.to_string().as_bytes()), endpoint.weight);
-    let make = || Arc::new(Table::new(&settings.endpoints.iter().map(identity).collect::<Vec<_>>()));
-    Some(same.and_then(|known| known.hashed.clone()).unwrap_or_else(make))
 }
 
 /// What a pick goes by.

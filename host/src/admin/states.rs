@@ -68,6 +68,14 @@ fn endpoints(encoder: &mut DescriptorEncoder, services: &[ServiceSnapshot]) -> f
         let panics = ConstGauge::new(u32::from(service.panics));
         panics.encode(family.encode_family(&[("service", &*service.name)])?)?;
     }
+    let help = "The share of its service's requests that a tier gets, of one.";
+    let mut family = encoder.encode_descriptor("tier_share", help, None, MetricType::Gauge)?;
+    for service in services {
+        for tier in &service.tiers {
+            let labels = [("service", service.name.to_string()), ("tier", tier.tier.to_string())];
+            ConstGauge::new(tier.share).encode(family.encode_family(&labels)?)?;
+        }
+    }
     type Count = fn(&EndpointSnapshot) -> u64;
     let counters: [(&str, &str, Count); 3] = [
         ("endpoint_requests", "Requests by endpoint.", |endpoint| endpoint.requests),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::algorithms::{Algorithm, Maglev, below, mix};
 use super::state::EndpointState;
-use super::{Ask, Service};
+use super::{Ask, Service, tiers};
 use crate::config::Balance;
 
 /// Which endpoints get requests and whose turn it is.
@@ -18,9 +18,18 @@ pub(super) struct Ready {
     pub(super) next_return: Option<Instant>,
     /// When the share of one that starts slowly grows.
     next_step: Option<Instant>,
+    /// Those that have any, the first one first.
+    tiers: Vec<Tier>,
+    load: Load,
+}
+
+/// The endpoints of one tier that get requests.
+#[derive(Debug)]
+struct Tier {
+    /// Draws below this, of 2^32, are its or an earlier one's.
+    until: u64,
     endpoints: Vec<Arc<EndpointState>>,
     algorithm: Algorithm,
-    load: Load,
 }
 
 /// What an endpoint's load is.
@@ -80,30 +89,23 @@ impl Ready {
     pub(super) fn look(service: &Service, random: u64, now: Instant) -> Self {
         // Before the endpoints: what changes meanwhile is seen at the next pick.
         let generation = service.state.generation();
-        let table = service.state.table();
-        let next_return = table.next_return();
-        let ready: Vec<bool> = service.endpoints.iter().map(|endpoint| endpoint.ready()).collect();
-        let known = service.endpoints.iter().zip(&service.settings.endpoints);
-        let mut next_step = None;
-        let mut weigh = |endpoint: &EndpointState, weight: u32| {
-            let warmth = Warmth::of(table.back(endpoint.address()), service.settings.slow_start, now);
-            next_step = [next_step, warmth.next].into_iter().flatten().min();
-            weight * warmth.steps
+        let seen = Seen::of(service, now);
+        let shares = seen.shares(service);
+        let mut until = 0.0;
+        let mut tier = |(tier, share): (&tiers::Tier, f64)| {
+            until += share;
+            seen.tier(service, tier, random).map(|(endpoints, algorithm)| Tier {
+                until: (until * 2f64.powi(32)).round() as u64,
+                endpoints,
+                algorithm,
+            })
         };
-        let (endpoints, weights): (Vec<_>, Vec<_>) = (known.zip(&ready))
-            .filter(|(_, ready)| **ready)
-            .map(|((endpoint, known), _)| (Arc::clone(endpoint), weigh(endpoint, known.weight)))
-            .unzip();
-        drop(table);
-        let algorithm = match &service.hashed {
-            Some(table) => Algorithm::Maglev(Maglev::new(Arc::clone(table), ready)),
-            None => Algorithm::new(&service.settings.algorithm, &weights, mix(random)),
-        };
+        let tiers = service.tiers.iter().zip(shares).filter_map(&mut tier).collect();
         let load = match service.settings.algorithm {
             Balance::PeakEwma { decay } => Load::Latency(decay),
             _ => Load::InFlight,
         };
-        Self { generation, next_return, next_step, endpoints, algorithm, load }
+        Self { generation, next_return: seen.next_return, next_step: seen.next_step, tiers, load }
     }
 
     /// Whether what was seen may no longer hold.
@@ -112,21 +114,98 @@ impl Ready {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.endpoints.is_empty()
+        self.tiers.is_empty()
     }
 
     /// One that was not tried.
     pub(super) fn pick(&mut self, ask: &Ask<'_>) -> Option<Arc<EndpointState>> {
-        let endpoints = &self.endpoints;
-        let load = |at: usize| endpoints.get(at).map_or(f64::MAX, |endpoint| self.load.of(endpoint, ask.now));
         let draw = ask.affinity.unwrap_or(ask.random);
-        let picked = self.algorithm.pick(load, draw).and_then(|at| endpoints.get(at))?;
+        let at = match self.tiers.len() {
+            0 | 1 => 0,
+            _ => {
+                // Not the draw that picks within the tier.
+                let draw = mix(draw ^ TIER_DRAW) >> 32;
+                self.tiers.iter().position(|tier| draw < tier.until).unwrap_or(0)
+            }
+        };
+        let load = self.load;
+        let tier = self.tiers.get_mut(at)?;
+        let endpoints = &tier.endpoints;
+        let load = |at: usize| endpoints.get(at).map_or(f64::MAX, |endpoint| load.of(endpoint, ask.now));
+        let picked = tier.algorithm.pick(load, draw).and_then(|at| endpoints.get(at))?;
         if !tried(ask.tried, picked) {
             return Some(Arc::clone(picked));
         }
-        // A retry: any other, from one on that is drawn anew.
-        let (before, after) = endpoints.split_at_checked(below(mix(draw), endpoints.len()))?;
-        after.iter().chain(before).find(|endpoint| !tried(ask.tried, endpoint)).cloned()
+        // A retry: any other of the tier, else of another one.
+        let others = self.tiers.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, tier)| tier);
+        self.tiers.get(at).into_iter().chain(others).find_map(|tier| tier.other(ask.tried, mix(draw)))
+    }
+}
+
+/// Told apart from the draws of the algorithms.
+const TIER_DRAW: u64 = 0x7469_6572;
+
+impl Tier {
+    /// One that was not tried, from one on that is drawn.
+    fn other(&self, already: &[SocketAddr], draw: u64) -> Option<Arc<EndpointState>> {
+        let (before, after) = self.endpoints.split_at_checked(below(draw, self.endpoints.len()))?;
+        after.iter().chain(before).find(|endpoint| !tried(already, endpoint)).cloned()
+    }
+}
+
+/// What a look at a service sees.
+pub(super) struct Seen {
+    /// Of all endpoints in their order: how far their slow start is; `None`: they get no requests.
+    warmths: Vec<Option<Warmth>>,
+    next_return: Option<Instant>,
+    next_step: Option<Instant>,
+}
+
+impl Seen {
+    pub(super) fn of(service: &Service, now: Instant) -> Self {
+        let table = service.state.table();
+        let warmth = |endpoint: &Arc<EndpointState>| {
+            let back = || table.back(endpoint.address());
+            endpoint.ready().then(|| Warmth::of(back(), service.settings.slow_start, now))
+        };
+        let warmths: Vec<Option<Warmth>> = service.endpoints.iter().map(warmth).collect();
+        let next_step = warmths.iter().flatten().filter_map(|warmth| warmth.next).min();
+        Self { warmths, next_return: table.next_return(), next_step }
+    }
+
+    /// The share of requests that each tier gets.
+    pub(super) fn shares(&self, service: &Service) -> Vec<f64> {
+        if let [_] = *service.tiers {
+            return vec![1.0];
+        }
+        let weight = |at: &usize| service.settings.endpoints.get(*at).map_or(0.0, |known| f64::from(known.weight));
+        let left = |at: &usize| weight(at) * self.warmth(*at).map_or(0.0, |warmth| warmth.share().unwrap_or(1.0));
+        let part = |tier: &tiers::Tier| {
+            let (left, all): (f64, f64) = (tier.members.iter().map(left).sum(), tier.members.iter().map(weight).sum());
+            left / all
+        };
+        let parts: Vec<f64> = service.tiers.iter().map(part).collect();
+        tiers::shares(&parts, f64::from(service.settings.enough_percent) / 100.0)
+    }
+
+    fn warmth(&self, at: usize) -> Option<Warmth> {
+        self.warmths.get(at).copied().flatten()
+    }
+
+    /// The endpoints of a tier that get requests, and how one of them is picked; `None`: there are none.
+    fn tier(&self, service: &Service, tier: &tiers::Tier, random: u64) -> Option<(Vec<Arc<EndpointState>>, Algorithm)> {
+        let known = |at: &usize| {
+            let warmth = self.warmth(*at)?;
+            let weight = service.settings.endpoints.get(*at)?.weight * warmth.steps;
+            Some((Arc::clone(service.endpoints.get(*at)?), weight))
+        };
+        let (endpoints, weights): (Vec<_>, Vec<_>) = tier.members.iter().filter_map(known).unzip();
+        let ready = tier.members.iter().map(|at| self.warmth(*at).is_some());
+        let algorithm = match &tier.hashed {
+            Some(table) => Algorithm::Maglev(Maglev::new(Arc::clone(table), ready)),
+            None => Algorithm::new(&service.settings.algorithm, &weights, mix(random)),
+        };
+        (!endpoints.is_empty()).then_some((endpoints, algorithm))
     }
 }
 

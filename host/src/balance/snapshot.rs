@@ -9,9 +9,10 @@ use serde::Serialize;
 use super::Service;
 use super::health::State;
 use super::lease::Failure;
-use super::ready::Warmth;
+use super::ready::{Seen, Warmth};
 use super::state::EndpointState;
-use crate::config::Balance;
+use super::tiers::Tier;
+use crate::config::{Balance, Endpoint};
 
 /// One service as it is now.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -28,8 +29,20 @@ pub struct ServiceSnapshot {
     pub refused: u64,
     /// Whether so few endpoints are left that none is ejected.
     pub panics: bool,
+    /// What each tier gets, where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tiers: Vec<TierSnapshot>,
     /// In the order of the configuration.
     pub endpoints: Vec<EndpointSnapshot>,
+}
+
+/// One tier as it is now.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct TierSnapshot {
+    /// Its number.
+    pub tier: u32,
+    /// The share of the service's requests that it gets, of one.
+    pub share: f64,
 }
 
 /// One endpoint as it is now.
@@ -39,6 +52,8 @@ pub struct EndpointSnapshot {
     pub address: SocketAddr,
     /// Its share relative to the others'.
     pub weight: u32,
+    /// Its tier.
+    pub tier: u32,
     /// What it is.
     #[serde(flatten)]
     pub state: StateSnapshot,
@@ -95,6 +110,7 @@ impl ServiceSnapshot {
     pub(super) fn new(service: &Service, now: Instant) -> Self {
         service.expire(now);
         let settings = service.settings();
+        let tiers = tiers(service, now);
         let table = service.state().table();
         let endpoints = service.endpoints().iter().zip(&settings.endpoints).map(|(endpoint, known)| {
             let state = table.state(endpoint.address()).unwrap_or(State::Healthy);
@@ -103,7 +119,7 @@ impl ServiceSnapshot {
                 _ => None,
             };
             let share = Warmth::of(table.back(endpoint.address()), settings.slow_start, now).share();
-            EndpointSnapshot::new(endpoint, known.weight, StateSnapshot::new(state, now), (share, latency))
+            EndpointSnapshot::new(endpoint, known, StateSnapshot::new(state, now), (share, latency))
         });
         Self {
             name: Arc::clone(&settings.name),
@@ -117,22 +133,30 @@ impl ServiceSnapshot {
             in_flight: service.state().in_flight(),
             most_in_flight: settings.in_flight,
             refused: service.state().refused(),
+            tiers,
             panics: table.panics(),
             endpoints: endpoints.collect(),
         }
     }
 }
 
+fn tiers(service: &Service, now: Instant) -> Vec<TierSnapshot> {
+    let shares = Seen::of(service, now).shares(service);
+    let tier = |(tier, share): (&Tier, f64)| TierSnapshot { tier: tier.number, share };
+    if shares.len() > 1 { service.tiers.iter().zip(shares).map(tier).collect() } else { vec![] }
+}
+
 impl EndpointSnapshot {
     fn new(
         endpoint: &EndpointState,
-        weight: u32,
+        known: &Endpoint,
         state: StateSnapshot,
         (share, latency): (Option<f64>, Option<f64>),
     ) -> Self {
         Self {
             address: endpoint.address(),
-            weight,
+            weight: known.weight,
+            tier: known.tier,
             state,
             share,
             latency: latency.filter(|seconds| *seconds > 0.0),

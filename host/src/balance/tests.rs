@@ -23,7 +23,7 @@ fn settings(weights: &[u32]) -> config::Service {
     config::Service {
         name: "orders".into(),
         endpoints: (weights.iter().enumerate())
-            .map(|(n, weight)| Endpoint { address: address(n), weight: *weight })
+            .map(|(n, weight)| Endpoint { address: address(n), weight: *weight, tier: 1 })
             .collect(),
         algorithm: Balance::RoundRobin,
         connect_timeout: Duration::from_secs(2),
@@ -34,6 +34,7 @@ fn settings(weights: &[u32]) -> config::Service {
         probe: None,
         ejection: Some(ejection(5, 50)),
         slow_start: Duration::ZERO,
+        enough_percent: 70,
         in_flight: 10_000,
         retries: 2,
     }

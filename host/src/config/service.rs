@@ -45,6 +45,9 @@ pub struct Service {
     pub ejection: Option<Ejection>,
     /// How long an endpoint that comes back or is new gets fewer requests than its weight says; zero: it gets all at once.
     pub slow_start: Duration,
+    /// As long as this part of a tier is healthy, by weight and in percent, it gets all requests; below, the next tier gets the
+    /// more the fewer are left.
+    pub enough_percent: u32,
     /// Requests in flight over all endpoints and workers.
     pub in_flight: usize,
     /// Further tries of a request that never left, each on another endpoint.
@@ -61,6 +64,8 @@ impl Service {
         let about_ejection = "When an endpoint that fails requests gets none for a while; `false`: never.";
         let about_start =
             "How long the share of an endpoint that comes back or is new grows; `0s`: it has all of it at once.";
+        let about_enough =
+            "Where less of a tier is healthy than this, in percent, the next tier gets a part of the requests.";
         let retries = "Further tries of a request that never left, each on another endpoint.";
         let idle = "Idle connections kept per worker and endpoint.";
         let algorithm = Balance::read(t);
@@ -86,6 +91,7 @@ impl Service {
                 .given("ejection", about_ejection, &ejection)
                 .unwrap_or_else(|| Some(Ejection::read(&mut t.absence()))),
             slow_start,
+            enough_percent: t.or("enough_percent", about_enough, 70, &Count(1..=100)),
             in_flight: t.or("in_flight", "The most requests at one time.", 10_000, &Count(1..=10_000_000)),
             retries: t.or("retries", retries, 2, &Count(0..=10)),
             endpoints: endpoints?,
@@ -100,8 +106,10 @@ const SECOND: Duration = Duration::from_secs(1);
 pub struct Endpoint {
     /// Where it is.
     pub address: SocketAddr,
-    /// Its share relative to the others', 1 to 1000.
+    /// Its share relative to the others' of its tier, 1 to 1000.
     pub weight: u32,
+    /// Which tier it is of, from 1 on: a later one gets requests where too few endpoints of the earlier ones are left.
+    pub tier: u32,
 }
 
 /// An endpoint as people write it: an address, or a table with it.
@@ -112,8 +120,11 @@ struct AnyEndpoint<'s> {
 impl AnyEndpoint<'_> {
     fn table(&self, t: &mut Table<'_>) -> Option<Endpoint> {
         let address = t.need("address", "An IP address and a port.", &self.address());
-        let weight = t.or("weight", "Its share relative to the others'.", 1, &Count(1..=1000));
-        Some(Endpoint { address: address?, weight })
+        let weight = t.or("weight", "Its share relative to the others' of its tier.", 1, &Count(1..=1000));
+        let about_tier =
+            "Its tier: 2 gets requests where too few endpoints of 1 are left (`enough_percent`), and so on.";
+        let tier = t.or("tier", about_tier, 1, &Count(1..=10));
+        Some(Endpoint { address: address?, weight, tier })
     }
 
     fn address(&self) -> Address<'_> {
@@ -131,7 +142,7 @@ impl Kind for AnyEndpoint<'_> {
     fn read(&self, node: &Node<'_>) -> Option<Endpoint> {
         match node.value {
             DeValue::Table(_) => record(|t| self.table(t)).read(node),
-            _ => Some(Endpoint { address: self.address().read(node)?, weight: 1 }),
+            _ => Some(Endpoint { address: self.address().read(node)?, weight: 1, tier: 1 }),
         }
     }
 }

@@ -39,5 +39,6 @@ mod rollback;
 mod routing;
 mod shop;
 mod soak;
+mod tiers;
 mod tls;
 mod validation;

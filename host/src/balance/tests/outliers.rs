@@ -1,4 +1,4 @@
-//! Shares of failures, too few endpoints, and slow starts.
+//! Shares of failures, too few endpoints, tiers, and slow starts.
 
 use super::*;
 
@@ -96,4 +96,72 @@ fn a_new_one_starts_slowly_beside_old_ones() {
     assert!((share(&balancer, world.now) - 10.0 / 11.0).abs() < 0.01);
     let after = world.now + Duration::from_secs(10);
     assert!((share(&balancer, after) - 0.5).abs() < 0.01);
+}
+
+/// Two endpoints of tier 1 and two of tier 2.
+fn tiered(algorithm: Balance) -> config::Service {
+    let mut tiered = config::Service {
+        probe: Some(probe(ProbeKind::Tcp, 1, 1)),
+        algorithm,
+        enough_percent: 100,
+        ..settings(&[1; 4])
+    };
+    tiered.endpoints[2].tier = 2;
+    tiered.endpoints[3].tier = 2;
+    tiered
+}
+
+/// How many of so many requests each endpoint gets.
+fn counts(balancer: &Balancer, requests: u64, now: Instant) -> [usize; 4] {
+    let mut counts = [0; 4];
+    for random in 0..requests {
+        let lease = balancer.pick(&ask(&[], now, mix(random))).unwrap();
+        counts[(lease.address().port() - 1000) as usize] += 1;
+    }
+    counts
+}
+
+#[test]
+fn the_second_tier_gets_what_the_first_cannot_carry() {
+    let world = World::new();
+    let balancer = world.balancer(&tiered(Balance::RoundRobin));
+    let service = Arc::clone(balancer.service());
+    assert_eq!(counts(&balancer, 1000, world.now), [500, 500, 0, 0]);
+    world.probed(&service.endpoints()[0], false);
+    let [none, one, two, three] = counts(&balancer, 10_000, world.now);
+    assert!(none == 0 && (4_800..5_200).contains(&one) && two.abs_diff(three) <= 1, "{one} {two} {three}");
+    world.probed(&service.endpoints()[1], false);
+    assert_eq!(counts(&balancer, 1000, world.now), [0, 0, 500, 500]);
+    (0..2).for_each(|at| world.probed(&service.endpoints()[at], true));
+    assert_eq!(counts(&balancer, 1000, world.now), [500, 500, 0, 0]);
+}
+
+#[test]
+fn a_retry_goes_to_the_next_tier_where_the_first_was_tried() {
+    let world = World::new();
+    let balancer = world.balancer(&tiered(Balance::LeastBusy));
+    assert_eq!(where_to(&balancer, &[address(0)], world.now), Ok(address(1)));
+    let next = where_to(&balancer, &[address(0), address(1)], world.now).unwrap();
+    assert!([address(2), address(3)].contains(&next));
+    let all = [0, 1, 2, 3].map(address);
+    assert_eq!(where_to(&balancer, &all, world.now), Err(Unavailable::NoOtherEndpoint));
+}
+
+#[test]
+fn keys_keep_their_tier_and_their_endpoint() {
+    let world = World::new();
+    let balancer = world.balancer(&tiered(Balance::Maglev { affinity: None }));
+    let service = Arc::clone(balancer.service());
+    let places = |random: u64| {
+        let ask = |key| Ask { tried: &[], affinity: Some(mix(key)), now: world.now, random: random + key };
+        (0..500).map(|key| balancer.pick(&ask(key)).unwrap().address()).collect::<Vec<_>>()
+    };
+    let before = places(1);
+    assert!(before.iter().all(|place| [address(0), address(1)].contains(place)));
+    world.probed(&service.endpoints()[0], false);
+    let without = places(2);
+    assert_eq!(without, places(3));
+    assert!((0..4).all(|at| without.contains(&address(at)) == (at != 0)));
+    world.probed(&service.endpoints()[0], true);
+    assert_eq!(places(4), before);
 }

@@ -65,7 +65,7 @@ fn closed() -> (TcpSocket, SocketAddr) {
 }
 
 fn probed(addresses: &[SocketAddr], probe: Probe) -> config::Service {
-    let endpoints = addresses.iter().map(|address| Endpoint { address: *address, weight: 1 }).collect();
+    let endpoints = addresses.iter().map(|address| Endpoint { address: *address, weight: 1, tier: 1 }).collect();
     config::Service { endpoints, probe: Some(probe), ..settings(&[]) }
 }
 
