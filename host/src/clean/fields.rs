@@ -71,7 +71,7 @@ impl<'a> Seen<'a> {
             header::EXPECT if !value.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
                 return Err(Unclean::Expectation);
             }
-            _ => {}
+            _ => check_alias(name.as_str())?,
         }
         if self.version >= Version::HTTP_2 { check_http2(name, value) } else { Ok(()) }
     }
@@ -111,9 +111,21 @@ fn once<'a>(seen: &mut Option<&'a HeaderValue>, value: &'a HeaderValue, several:
     }
 }
 
+/// Refuses names that services under CGI, and what copied it, take for a field that frames the message.
+fn check_alias(name: &str) -> Result<(), Unclean> {
+    let (framing, fault) = match name.len() {
+        14 => ("content-length", Unclean::ContentLength),
+        17 => ("transfer-encoding", Unclean::TransferEncoding),
+        _ => return Ok(()),
+    };
+    let alike = |(byte, other): (u8, u8)| byte == other || (other == b'-' && !byte.is_ascii_alphanumeric());
+    if name.bytes().zip(framing.bytes()).all(alike) { Err(fault) } else { Ok(()) }
+}
+
+/// A number has one spelling: zeros before it are octal to some.
 fn check_length(value: &HeaderValue) -> Result<(), Unclean> {
     let digits = value.to_str().unwrap_or_default();
-    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
     if plain && digits.parse::<u64>().is_ok() { Ok(()) } else { Err(Unclean::ContentLength) }
 }
 
