@@ -6,7 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{Response, Version};
+use http::header::TRANSFER_ENCODING;
+use http::{HeaderValue, Response, Version};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use smallvec::SmallVec;
 
@@ -149,6 +151,10 @@ fn outbound(request: &mut Request, record: &Record) -> http::Request<Body> {
     let (request_id, trace) = (&record.id, record.trace.as_ref());
     let passage = Passage { peer, client, version: head.version, request_id, trace, onward };
     headers::to_service(outbound.headers_mut(), &passage);
+    // Where nobody says so, hyper takes a body of unknown length of a GET or HEAD for none, and drops it.
+    if !outbound.body().is_end_stream() && outbound.body().size_hint().exact().is_none() {
+        outbound.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     outbound
 }
 
