@@ -117,6 +117,7 @@ pub async fn handle(
     let now = Instant::now();
     let gateway = Rc::clone(&worker.gateway.borrow());
     let mut request = Request::new(request, peer);
+    request.body.comes_over(&busy);
     let id = request.peer.request_id(&request.head.headers).unwrap_or_else(|| worker.request_id());
     let mut record = Record::new(&gateway.log, &gateway.nowhere, &request, id.clone(), now);
     record.trace = Trace::of(&request.head.headers, gateway.trace, &id, || worker.random());

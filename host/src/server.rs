@@ -30,7 +30,7 @@ mod proxied;
 mod stream;
 
 pub use accept::{Accepted, Connections, House, Inbox, Listener, accept, bind};
-pub use activity::Busy;
+pub use activity::{Busy, Ending};
 pub use descriptors::raise;
 use links::{Link, Links};
 use stream::{Io, Protocol, Stream};

@@ -15,6 +15,7 @@ use super::budget::{Budget, Room};
 use super::pace::{Pace, Pause};
 use crate::forward::headers::{self, Stripped};
 use crate::refusal::Refusal;
+use crate::server::{Busy, Ending};
 
 /// A request's body.
 pub enum Body {
@@ -44,16 +45,25 @@ pub struct Streaming {
     pace: Pace,
     /// What no client may say, in trailers either.
     stripped: Option<Rc<Stripped>>,
+    /// The connection that it comes over.
+    connection: Option<Ending>,
 }
 
 impl Streaming {
     pub(super) fn new(incoming: Incoming) -> Self {
         let (pause, pace) = (Pause::new(Duration::MAX), Pace::new(0));
-        Self { incoming, left: u64::MAX, pause, pace, stripped: None }
+        Self { incoming, left: u64::MAX, pause, pace, stripped: None, connection: None }
     }
 }
 
 impl Body {
+    /// Says over which connection it comes: that ends if it has trailers.
+    pub fn comes_over(&mut self, busy: &Busy) {
+        if let Self::Streaming(streaming) = self {
+            streaming.connection = Some(busy.ending());
+        }
+    }
+
     /// Lets in at most `most` bytes, with no pause longer than `pause`, at least `rate` bytes a second on average, and no
     /// trailer that is `stripped`.
     ///
@@ -137,6 +147,11 @@ impl http_body::Body for Streaming {
                 let Some(frame) = frame else { return Poll::Ready(None) };
                 let mut frame = frame?;
                 if let Some(trailers) = frame.trailers_mut() {
+                    // hyper takes an empty line within them for their end, and forgets what it read behind it: where that is
+                    // a request to somebody before us, the answers behind it would go to the wrong clients.
+                    if let Some(connection) = &self.connection {
+                        connection.after_this();
+                    }
                     headers::trailers(trailers);
                     if let Some(stripped) = &self.stripped {
                         stripped.remove(trailers, false);

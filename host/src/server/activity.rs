@@ -39,6 +39,8 @@ pub(super) struct Activity {
     new: AtomicBool,
     /// When the client stopped to take bytes; [`NEVER`]: it takes them.
     stuck: AtomicU64,
+    /// Whether no request may come any more.
+    last: AtomicBool,
 }
 
 const NEVER: u64 = u64::MAX;
@@ -47,7 +49,8 @@ impl Activity {
     pub(super) fn new(clock: Clock) -> Self {
         let since = AtomicU64::new(clock.now());
         let (requests, stuck) = (AtomicUsize::new(0), AtomicU64::new(NEVER));
-        Self { clock, requests, in_head: true.into(), framed: false.into(), since, new: true.into(), stuck }
+        let (in_head, framed, new, last) = (true.into(), false.into(), true.into(), false.into());
+        Self { clock, requests, in_head, framed, since, new, stuck, last }
     }
 
     fn mark(&self) {
@@ -97,6 +100,11 @@ impl Activity {
         Busy(Arc::clone(self))
     }
 
+    /// Whether the request that is being answered is the connection's last.
+    pub(super) fn is_last(&self) -> bool {
+        self.last.load(Relaxed)
+    }
+
     /// Whether the client has been silent for longer than it may.
     pub(super) fn is_overdue(&self, head: Duration, idle: Duration) -> bool {
         let most = if self.in_head.load(Relaxed) { head } else { idle };
@@ -108,6 +116,26 @@ impl Activity {
 
 /// One request that is being answered.
 pub struct Busy(Arc<Activity>);
+
+impl Busy {
+    /// The connection of the request, for what finds later that it must end.
+    #[must_use]
+    pub fn ending(&self) -> Ending {
+        Ending(Arc::clone(&self.0))
+    }
+}
+
+/// Can end a connection after the request that is being answered.
+pub struct Ending(Arc<Activity>);
+
+impl Ending {
+    /// No request that comes behind it is answered. HTTP/1 only: streams of HTTP/2 end by themselves.
+    pub fn after_this(&self) {
+        if !self.0.framed.load(Relaxed) {
+            self.0.last.store(true, Relaxed);
+        }
+    }
+}
 
 impl Drop for Busy {
     fn drop(&mut self) {

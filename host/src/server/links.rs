@@ -131,16 +131,17 @@ impl Link {
         mut connection: Pin<&mut C>,
         drain: impl Fn(Pin<&mut C>),
     ) -> Option<C::Output> {
-        let mut draining = false;
+        let (mut draining, mut drained) = (false, false);
         poll_fn(|cx| {
             self.listen(cx.waker());
             match self.shared.order.get() {
                 Order::Close => return Poll::Ready(None),
-                Order::Drain if !draining && !self.shared.activity.is_new() => {
-                    draining = true;
-                    drain(connection.as_mut());
-                }
-                Order::Drain | Order::Serve => {}
+                Order::Drain if !self.shared.activity.is_new() => draining = true,
+                Order::Drain | Order::Serve => draining |= self.shared.activity.is_last(),
+            }
+            if draining && !drained {
+                drained = true;
+                drain(connection.as_mut());
             }
             connection.as_mut().poll(cx).map(Some)
         })
