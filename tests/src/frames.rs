@@ -73,12 +73,22 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The status of a response's head, where it is one of those with an entry in the static table.
+    /// The status of a response's head, where it is the first on its connection that has this status.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
-        let first = self.payload.iter().find(|byte| !(0x20..0x40).contains(*byte))?;
-        let place = usize::from(first.checked_sub(0x88)?);
-        [200, 204, 206, 304, 400, 404, 500].get(place).copied().filter(|_| self.kind == kind::HEADERS)
+        // The size of the table may be said before (RFC 7541, section 6.3).
+        let start = self.payload.iter().position(|byte| !(0x20..0x40).contains(byte))?;
+        match self.payload[start..] {
+            _ if self.kind != kind::HEADERS => None,
+            [first @ 0x88..=0xff, ..] => [200, 204, 206, 304, 400, 404, 500].get(usize::from(first - 0x88)).copied(),
+            // A name of the static table with three digits as they are, or in Huffman's code.
+            [0x48 | 0x08, 3, ref digits @ ..] => std::str::from_utf8(digits.get(..3)?).ok()?.parse().ok(),
+            [0x48 | 0x08, 0x82, one, two, ..] => digits(u32::from(one) << 24 | u32::from(two) << 16, 3),
+            [0x48 | 0x08, 0x83, one, two, three, ..] => {
+                digits(u32::from(one) << 24 | u32::from(two) << 16 | u32::from(three) << 8, 3)
+            }
+            _ => None,
+        }
     }
 
     /// Why a stream was reset, or the connection ended.
@@ -91,6 +101,19 @@ impl Frame {
         };
         Some(u32::from_be_bytes(self.payload.get(at..at + 4)?.try_into().unwrap()))
     }
+}
+
+/// So many digits in Huffman's code (RFC 7541, appendix B): `0` to `2` have five bits, the others six.
+fn digits(mut bits: u32, count: u32) -> Option<u16> {
+    (0..count).try_fold(0, |number, _| {
+        let (digit, length) = match (bits >> 27, bits >> 26) {
+            (short @ 0..=2, _) => (short, 5),
+            (_, long @ 0x19..=0x1f) => (long - 0x19 + 3, 6),
+            _ => return None,
+        };
+        bits <<= length;
+        Some(number * 10 + u16::try_from(digit).ok()?)
+    })
 }
 
 impl Raw {
@@ -106,5 +129,23 @@ impl Raw {
                 return Some(frame);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_read_as_it_is_written() {
+        let status =
+            |payload: &[u8]| Frame { kind: kind::HEADERS, flags: 0, stream: 1, payload: payload.to_vec() }.status();
+        assert_eq!(status(&[0x88]), Some(200));
+        assert_eq!(status(&[0x20, 0x8c, 0x40]), Some(400));
+        assert_eq!(status(b"\x48\x03413"), Some(413));
+        // RFC 7541, appendix C.6.1.
+        assert_eq!(status(&[0x48, 0x82, 0x64, 0x02]), Some(302));
+        assert_eq!(status(&[0x48, 0x83, 0x64, 0x0e, 0xff]), Some(307));
+        assert_eq!(status(&[0xbf]), None);
     }
 }

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::connection::connect;
 use crate::time::runtime;
@@ -59,6 +60,21 @@ impl Raw {
     /// Nobody listens there.
     pub async fn connect(address: SocketAddr) -> Self {
         Self::new(connect(address, None).await.unwrap())
+    }
+
+    /// A connection to any address whose other end is kept short of room: it takes few bytes before these are read.
+    ///
+    /// # Panics
+    /// Nobody listens there.
+    pub async fn connect_narrow(address: SocketAddr) -> Self {
+        /// Bytes of a segment. Buffers are made for so many segments.
+        const SEGMENT: u32 = 536;
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.set_tcp_mss(SEGMENT).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let socket = TcpSocket::from_std_stream(socket.into());
+        Self::new(within("a connection", socket.connect(address)).await.unwrap())
     }
 
     pub(crate) fn new(stream: TcpStream) -> Self {
@@ -126,7 +142,18 @@ impl Raw {
     /// # Panics
     /// What comes is no response.
     pub async fn answer(&mut self) -> RawAnswer {
+        self.next_answer().await.expect("a response before the end of the connection")
+    }
+
+    /// As [`Raw::answer`]; none: the connection ends instead.
+    ///
+    /// # Panics
+    /// What comes is no response.
+    pub async fn next_answer(&mut self) -> Option<RawAnswer> {
         let head = self.head().await;
+        if head.is_empty() {
+            return None;
+        }
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
         let status = status.unwrap_or_else(|| panic!("no response: {head:?}"));
         let length = field(&head, "content-length").map(|length| length.parse::<usize>().unwrap());
@@ -136,7 +163,7 @@ impl Raw {
             None if field(&head, "transfer-encoding") == Some("chunked") => self.chunks().await,
             None => self.end().await,
         };
-        RawAnswer { status, head, body: String::from_utf8_lossy(&body).into_owned() }
+        Some(RawAnswer { status, head, body: String::from_utf8_lossy(&body).into_owned() })
     }
 
     async fn chunks(&mut self) -> Vec<u8> {
@@ -164,6 +191,12 @@ impl Raw {
         let end = async { while self.stream.read_buf(&mut self.read).await.unwrap_or(0) > 0 {} };
         within("the end of the connection", end).await;
         std::mem::take(&mut self.read)
+    }
+
+    /// Reads so many bytes at most and forgets them; 0: the connection has ended.
+    pub async fn reads(&mut self, most: usize) -> usize {
+        let mut bytes = vec![0; most];
+        self.stream.read(&mut bytes).await.unwrap_or(0)
     }
 
     /// Whether nothing comes and nothing ends for so long.

@@ -9,6 +9,7 @@ use toml::{Table, Value};
 use crate::gateway::Gateway;
 use crate::plugins::{REFERENCE, reference, target};
 use crate::raw::RawUpstream;
+use crate::recorder::Recorder;
 use crate::upstream::Upstream;
 
 /// What the key set `demo` of every gateway in a test is made of.
@@ -43,6 +44,12 @@ impl From<&Upstream> for Place {
 impl From<&RawUpstream> for Place {
     fn from(upstream: &RawUpstream) -> Self {
         Self::new(upstream.name(), upstream.address())
+    }
+}
+
+impl From<&Recorder> for Place {
+    fn from(recorder: &Recorder) -> Self {
+        Self::new(recorder.name(), recorder.address())
     }
 }
 

@@ -16,6 +16,7 @@ mod balancing;
 mod command;
 mod compiling;
 mod contract;
+mod corpus;
 mod cors;
 mod edge;
 mod examples;

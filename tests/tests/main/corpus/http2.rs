@@ -1,0 +1,133 @@
+//! The cases of HTTP/2. Each is a connection of its own, whose preface need not be said.
+//!
+//! A frame is one line of `>`, and lines of `+` are its payload:
+//!
+//! ```text
+//! > headers STREAM [end] [open]         its fields, one a line: `+ name: value`; `+ @GET /path` are four pseudo-fields,
+//! > continuation STREAM [open]          and `+# bytes` is a part of the block as it is. `open`: more fields follow.
+//! > data STREAM [end]                   its bytes: `+ bytes`
+//! > frame KIND FLAGS STREAM             any other, by its numbers
+//! > bytes                               no frame: the bytes as they are
+//! ```
+//!
+//! An outcome is `1 200` (the status on stream 1), `1 reset 8` (the stream is reset, and why), or `end 1` (the connection ends,
+//! and why). After those that do not end it, the next request on the connection is served.
+
+use gatewright_tests::Raw;
+use gatewright_tests::corpus::bytes;
+use gatewright_tests::frames::{END_HEADERS, END_STREAM, Frame, PREFACE, fields, frame, kind};
+
+use super::*;
+
+/// The stream of what a client that nobody has confused yet asks next.
+const PROBE: u32 = 0x0f_ffff;
+
+#[tokio::test]
+async fn hostile_requests_in_http_2_are_refused_or_have_one_meaning() {
+    let mut stage = Stage::new();
+    for (file, cases) in corpus("http2") {
+        for case in cases {
+            let came = stage.play_http2(&case).await;
+            stage.judge(&file, &case, &came);
+        }
+    }
+    stage.ends(60).await;
+}
+
+impl Stage {
+    async fn play_http2(&mut self, case: &Case) -> Vec<Outcome> {
+        let mut raw = self.gateway.raw().await;
+        raw.write([PREFACE, &said(&case.says)].concat()).await;
+        let (mut came, mut answered) = (Vec::<Outcome>::new(), Vec::new());
+        while case.outcomes.is_empty() || came.len() < case.outcomes.len() {
+            let counts = |frame: &Frame| [kind::HEADERS, kind::RST_STREAM, kind::GOAWAY].contains(&frame.kind);
+            let next = match case.outcomes.is_empty() {
+                true => tokio::time::timeout(MORE, raw.frame(counts)).await,
+                false => Ok(raw.frame(counts).await),
+            };
+            let Ok(Some(frame)) = next else { break };
+            if answered.contains(&frame.stream) {
+                continue;
+            }
+            answered.push(frame.stream);
+            came.push(Outcome { answer: outcome(&frame), partly: false, seen: None });
+        }
+        came.sort_by_key(|outcome| outcome.answer.split(' ').next().unwrap().parse().unwrap_or(u32::MAX));
+        let mut seen = self.seen();
+        match came.last().is_some_and(|last| last.answer.starts_with("end")) {
+            true => drop(raw.end().await),
+            false => self.probe_http2(raw, &mut came).await,
+        }
+        for outcome in came.iter_mut().filter(|outcome| outcome.answer.ends_with(" 200")) {
+            if !seen.is_empty() {
+                outcome.seen = Some(seen.remove(0));
+            }
+        }
+        came.extend(seen.into_iter().map(|seen| Outcome { answer: "none".into(), partly: false, seen: Some(seen) }));
+        came
+    }
+
+    /// The next request on the connection is what it is.
+    async fn probe_http2(&mut self, mut raw: Raw, came: &mut Vec<Outcome>) {
+        raw.write(frame(kind::HEADERS, END_HEADERS | END_STREAM, PROBE, &field("@GET /probe"))).await;
+        let answer = raw.frame(|frame| frame.stream == PROBE || frame.kind == kind::GOAWAY).await;
+        let (answer, seen) = (answer.map(|frame| outcome(&frame)), self.seen());
+        let expected = b"GET /probe HTTP/1.1\nhost: shop.example".to_vec();
+        if answer != Some(format!("{PROBE} 200")) || seen != [expected] {
+            let seen = seen.join(&b"\n\n"[..]);
+            came.push(Outcome { answer: format!("{answer:?} to the next request"), partly: false, seen: Some(seen) });
+        }
+    }
+}
+
+/// What a frame says of its stream or of the connection.
+fn outcome(frame: &Frame) -> String {
+    match frame.kind {
+        kind::HEADERS => format!("{} {}", frame.stream, frame.status().map_or("?".into(), |status| status.to_string())),
+        kind::RST_STREAM => format!("{} reset {}", frame.stream, frame.code().unwrap()),
+        _ => format!("end {}", frame.code().unwrap()),
+    }
+}
+
+/// The bytes of a case's frames.
+fn said(lines: &[String]) -> Vec<u8> {
+    let mut said = Vec::new();
+    let mut lines = lines.iter().peekable();
+    while let Some(line) = lines.next() {
+        let words: Vec<&str> = line.strip_prefix("> ").unwrap_or_else(|| panic!("{line}")).split(' ').collect();
+        let mut payload = Vec::new();
+        let is_block = matches!(words[0], "headers" | "continuation");
+        while let Some(more) = lines.next_if(|line| line.starts_with('+')) {
+            payload.extend(match (is_block, more.strip_prefix("+ ")) {
+                (true, Some(text)) => field(text),
+                (false, Some(text)) => bytes(text),
+                (_, None) => bytes(more.strip_prefix("+# ").unwrap_or_else(|| panic!("{more}"))),
+            });
+        }
+        let number = |at: usize| words[at].parse::<u32>().unwrap_or_else(|fault| panic!("{line}: {fault}"));
+        let flag = |word: &str, flag: u8| if words[1..].contains(&word) { flag } else { 0 };
+        let (end, whole) = (flag("end", END_STREAM), END_HEADERS ^ flag("open", END_HEADERS));
+        said.extend(match words[0] {
+            "headers" => frame(kind::HEADERS, whole | end, number(1), &payload),
+            "continuation" => frame(kind::CONTINUATION, whole, number(1), &payload),
+            "data" => frame(kind::DATA, end, number(1), &payload),
+            "frame" => frame(number(1).try_into().unwrap(), number(2).try_into().unwrap(), number(3), &payload),
+            "bytes" => payload,
+            other => panic!("{other}"),
+        });
+    }
+    said
+}
+
+/// One line of fields: four pseudo-fields, or a name and a value.
+fn field(text: &str) -> Vec<u8> {
+    if let Some(line) = text.strip_prefix('@') {
+        let (method, path) = line.split_once(' ').unwrap();
+        let path = bytes(path);
+        let pairs = [(":method", method), (":scheme", "http"), (":authority", "shop.example")];
+        return [fields(pairs), fields([(":path", path)])].concat();
+    }
+    let at = text.get(1..).and_then(|rest| rest.find(": ")).map_or(0, |at| at + 1);
+    let (name, value) = text.split_at(at);
+    fields([(bytes(name), bytes(&value[2..]))])
+}
