@@ -39,6 +39,7 @@ mod remembered;
 mod rollback;
 mod routing;
 mod shop;
+mod slow;
 mod soak;
 mod tiers;
 mod tls;
