@@ -110,6 +110,9 @@ pub async fn forward(
         match attempt((lease, pool), settings.body_timeout, &mut outbound, (&time, now), exchange).await {
             Ok(mut response) => {
                 let switched = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
+                if switched && upgrade.is_none() {
+                    return Err(Refusal::Garbled("another protocol that nobody asked for".into()));
+                }
                 let version = response.version();
                 headers::to_client(response.headers_mut(), version, switched);
                 // An intermediary says its own version (RFC 9110, section 2.5).

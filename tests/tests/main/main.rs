@@ -28,6 +28,7 @@ mod hops;
 mod hostile;
 mod house;
 mod http2;
+mod interim;
 mod limits;
 mod offload;
 mod pins;
