@@ -118,7 +118,13 @@ pub async fn forward(
                 // An intermediary says its own version (RFC 9110, section 2.5).
                 *response.version_mut() = Version::HTTP_11;
                 if let Some(client) = upgrade.take().filter(|_| switched) {
-                    client.join(&mut response);
+                    let lease = exchange.ending.take();
+                    let open = worker.metrics.upgraded();
+                    client.join(
+                        &mut response,
+                        upgrade::Held { busy: exchange.busy.another(), lease, open },
+                        settings.upgrade_timeout,
+                    );
                 }
                 return Ok(response);
             }

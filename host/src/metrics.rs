@@ -262,6 +262,7 @@ pub struct Metrics {
     reloads: Family<ReloadLabels, Counter>,
     connections: Counter,
     open: Gauge<u64, AtomicU64>,
+    upgraded: Gauge<u64, AtomicU64>,
 }
 
 impl Metrics {
@@ -305,6 +306,12 @@ impl Metrics {
         Open(self.open.clone())
     }
 
+    /// Counts an upgraded client connection for as long as the answer lives.
+    pub fn upgraded(&self) -> Open {
+        self.upgraded.inc();
+        Open(self.upgraded.clone())
+    }
+
     /// Client connections that are open.
     #[must_use]
     pub fn open(&self) -> u64 {
@@ -320,6 +327,7 @@ impl Metrics {
         registry.register("reloads", "Configurations by what became of them", self.reloads.clone());
         registry.register("connections", "Client connections accepted", self.connections.clone());
         registry.register("connections_open", "Client connections open", self.open.clone());
+        registry.register("connections_upgraded", "Client connections upgraded", self.upgraded.clone());
         registry.register_collector(Box::new(Arc::clone(&self.workers)));
         registry
     }

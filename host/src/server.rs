@@ -3,6 +3,7 @@
 //! One thread accepts and gives each connection to the worker that has the fewest; from then on no other thread touches it.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,8 +31,9 @@ mod proxied;
 mod stream;
 
 pub use accept::{Accepted, Connections, House, Inbox, Listener, accept, bind};
-pub use activity::{Busy, Ending};
+pub use activity::Ending;
 pub use descriptors::raise;
+pub use links::Busy;
 use links::{Link, Links};
 use stream::{Io, Protocol, Stream};
 
@@ -73,8 +75,9 @@ pub async fn serve(worker: Rc<Worker>, mut connections: Connections, terms: watc
     // What was accepted before the end is served: the other side closes only behind it.
     while let Some(accepted) = connections.recv().await {
         let terms = terms.borrow().clone();
-        let link = links.open(terms.most);
-        spawn_local(connection(Rc::clone(&worker), accepted, terms, link));
+        let Accepted { stream, peer, tls, counted } = accepted;
+        let link = links.open(terms.most, counted);
+        spawn_local(connection(Rc::clone(&worker), (stream, peer, tls), terms, link));
     }
     links.drain();
     if tokio::time::timeout(grace, links.ended()).await.is_err() {
@@ -105,9 +108,12 @@ fn tidy(worker: &Worker) {
 }
 
 /// One client's connection, from its first byte to its last.
-async fn connection(worker: Rc<Worker>, accepted: Accepted, terms: Terms, link: Link) {
-    let Accepted { stream, peer: address, tls, counted } = accepted;
-    let _counted = counted;
+async fn connection(
+    worker: Rc<Worker>,
+    (stream, address, tls): (std::net::TcpStream, SocketAddr, bool),
+    terms: Terms,
+    link: Rc<Link>,
+) {
     let Ok(mut stream) = TcpStream::from_std(stream) else { return };
     // Without it small answers wait for acknowledgements; where it fails, they do.
     let _ = stream.set_nodelay(true);
@@ -137,9 +143,9 @@ async fn connection(worker: Rc<Worker>, accepted: Accepted, terms: Terms, link: 
     if protocol == Protocol::Http2 {
         activity.frames();
     }
+    let served = Rc::clone(&link);
     let answer = hyper::service::service_fn(move |request| {
-        let busy = activity.request();
-        let answer = handle(Rc::clone(&worker), Rc::clone(&peer), request, busy);
+        let answer = handle(Rc::clone(&worker), Rc::clone(&peer), request, served.busy());
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let ended = match protocol {

@@ -29,6 +29,7 @@ fn settings(weights: &[u32]) -> config::Service {
         connect_timeout: Duration::from_secs(2),
         timeout: Duration::from_secs(30),
         body_timeout: Duration::from_secs(60),
+        upgrade_timeout: Duration::from_secs(300),
         idle_connections: 64,
         idle_timeout: Duration::from_secs(55),
         probe: None,

@@ -35,6 +35,8 @@ pub struct Service {
     pub timeout: Duration,
     /// The longest a response body may pause.
     pub body_timeout: Duration,
+    /// The longest that an upgraded connection may be silent both ways.
+    pub upgrade_timeout: Duration,
     /// Idle connections kept per worker and endpoint.
     pub idle_connections: usize,
     /// How long an idle connection is kept.
@@ -67,6 +69,7 @@ impl Service {
         let about_enough =
             "Where less of a tier is healthy than this, in percent, the next tier gets a part of the requests.";
         let retries = "Further tries of a request that never left, each on another endpoint.";
+        let upgrade = "The longest that an upgraded connection (WebSocket) may be silent both ways.";
         let idle = "Idle connections kept per worker and endpoint.";
         let algorithm = Balance::read(t);
         let slow_start = t.or("slow_start", about_start, Duration::ZERO, &SPAN);
@@ -84,6 +87,7 @@ impl Service {
             ),
             timeout: t.or("timeout", "The longest until the response begins.", SECOND * 30, &TIMEOUT),
             body_timeout: t.or("body_timeout", "The longest a response body may pause.", SECOND * 60, &TIMEOUT),
+            upgrade_timeout: t.or("upgrade_timeout", upgrade, SECOND * 300, &TIMEOUT),
             idle_connections: t.or("idle_connections", idle, 64, &Count(0..=100_000)),
             idle_timeout: t.or("idle_timeout", "How long an idle connection is kept.", SECOND * 55, &TIMEOUT),
             probe: t.given("probe", "How endpoints are probed. Default: not at all.", &probe),

@@ -27,14 +27,15 @@ pub struct Exchange {
     pub ending: Option<Ending>,
     /// Its places within the limits.
     pub permits: Permits,
-    _busy: Busy,
+    /// Keeps the client's connection open.
+    pub busy: Busy,
 }
 
 impl Exchange {
     /// The client's connection is busy until this is dropped.
     #[must_use]
     pub fn new(record: Record, busy: Busy) -> Self {
-        Self { record, ending: None, permits: Permits::default(), _busy: busy }
+        Self { record, ending: None, permits: Permits::default(), busy }
     }
 
     /// There is an answer.

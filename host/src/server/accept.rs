@@ -27,8 +27,11 @@ pub struct Accepted {
     /// Whether the client begins with a TLS handshake.
     pub(super) tls: bool,
     /// Counts it for as long as it is open.
-    pub(super) counted: (Open, Load, Option<Guest>),
+    pub(super) counted: Counted,
 }
+
+/// An open connection's places in the counts of the process, its worker and its address.
+pub(super) type Counted = (Open, Load, Option<Guest>);
 
 /// Open connections by address.
 #[derive(Clone, Default)]

@@ -93,11 +93,11 @@ impl Activity {
     }
 
     /// A head came wholly. The connection is busy until the answer is dropped.
-    pub(super) fn request(self: &Arc<Self>) -> Busy {
+    pub(super) fn request(self: &Arc<Self>) -> InFlight {
         self.requests.store(self.requests.load(Relaxed) + 1, Relaxed);
         self.in_head.store(false, Relaxed);
         self.new.store(false, Relaxed);
-        Busy(Arc::clone(self))
+        InFlight(Arc::clone(self))
     }
 
     /// Whether the request that is being answered is the connection's last.
@@ -115,12 +115,11 @@ impl Activity {
 }
 
 /// One request that is being answered.
-pub struct Busy(Arc<Activity>);
+pub(super) struct InFlight(Arc<Activity>);
 
-impl Busy {
+impl InFlight {
     /// The connection of the request, for what finds later that it must end.
-    #[must_use]
-    pub fn ending(&self) -> Ending {
+    pub(super) fn ending(&self) -> Ending {
         Ending(Arc::clone(&self.0))
     }
 }
@@ -137,7 +136,7 @@ impl Ending {
     }
 }
 
-impl Drop for Busy {
+impl Drop for InFlight {
     fn drop(&mut self) {
         let left = self.0.requests.load(Relaxed).saturating_sub(1);
         self.0.requests.store(left, Relaxed);

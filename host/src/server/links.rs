@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::activity::{Activity, Clock};
+use super::accept::Counted;
+use super::activity::{Activity, Clock, Ending, InFlight};
 
 /// How long a connection that was accepted just before the end may take for its first request's head.
 const LAST_HEAD: Duration = Duration::from_secs(1);
@@ -66,8 +67,8 @@ impl Shared {
 }
 
 impl Links {
-    /// Takes in a connection, until the answer is dropped.
-    pub(super) fn open(self: &Rc<Self>, most: Most) -> Link {
+    /// Takes in a connection, until the last of the answer is dropped.
+    pub(super) fn open(self: &Rc<Self>, most: Most, counted: Counted) -> Rc<Link> {
         let number = self.next.get();
         self.next.set(number + 1);
         let shared = Rc::new(Shared {
@@ -77,7 +78,7 @@ impl Links {
             waker: RefCell::default(),
         });
         self.open.borrow_mut().insert(number, Rc::clone(&shared));
-        Link { links: Rc::clone(self), number, shared }
+        Rc::new(Link { links: Rc::clone(self), number, shared, _counted: counted })
     }
 
     /// Closes the connections of clients that have been silent, or have taken nothing, for too long.
@@ -110,15 +111,46 @@ impl Links {
     }
 }
 
-/// One connection.
+/// One connection, also after it has been upgraded.
 #[must_use = "the connection counts as ended when this is dropped"]
 pub(super) struct Link {
     links: Rc<Links>,
     number: u64,
     shared: Rc<Shared>,
+    _counted: Counted,
+}
+
+/// One request that is being answered, or another protocol that is spoken: the connection is open and busy until it is dropped.
+pub struct Busy {
+    link: Rc<Link>,
+    in_flight: InFlight,
+}
+
+impl Busy {
+    /// One thing more that keeps the same connection busy.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        self.link.busy()
+    }
+
+    /// The connection, for what finds later that it must end.
+    #[must_use]
+    pub fn ending(&self) -> Ending {
+        self.in_flight.ending()
+    }
+
+    /// Drives an upgraded connection to its end; none where it was closed before.
+    pub async fn drive<C: Future>(&self, connection: Pin<&mut C>) -> Option<C::Output> {
+        self.link.drive(connection, |_| {}).await
+    }
 }
 
 impl Link {
+    /// A request has come on it.
+    pub(super) fn busy(self: &Rc<Self>) -> Busy {
+        Busy { link: Rc::clone(self), in_flight: self.shared.activity.request() }
+    }
+
     /// What the connection is doing.
     pub(super) fn activity(&self) -> &Arc<Activity> {
         &self.shared.activity

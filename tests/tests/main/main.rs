@@ -44,4 +44,5 @@ mod slow;
 mod soak;
 mod tiers;
 mod tls;
+mod upgrades;
 mod validation;
