@@ -28,6 +28,8 @@ pub struct Api {
     pub routing: Routing,
     /// The longest body.
     pub body_bytes: u64,
+    /// Whether its requests may be sent twice, whatever their method.
+    pub repeatable: bool,
     /// Fields that no client may send: identity fields and the gateway's own.
     pub stripped: Rc<Stripped>,
     /// What scripts of other origins may do; none: the service says.

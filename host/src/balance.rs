@@ -21,6 +21,7 @@ mod latency;
 mod lease;
 mod probe;
 mod ready;
+mod retries;
 mod snapshot;
 mod state;
 mod table;
@@ -30,6 +31,7 @@ mod tiers;
 
 pub use algorithms::{hash, mix};
 pub use lease::{Failure, Lease, Outcome};
+pub use retries::Again;
 pub use snapshot::{EndpointSnapshot, FailuresSnapshot, ServiceSnapshot, StateSnapshot, TierSnapshot};
 pub use state::{EndpointState, ServiceState};
 
@@ -150,6 +152,11 @@ impl Service {
     /// Its endpoints in the order of the configuration.
     pub fn endpoints(&self) -> &[Arc<EndpointState>] {
         &self.endpoints
+    }
+
+    /// A place for one more request that is tried again; `None` where there are too many.
+    pub fn again(&self, rule: &config::Retry) -> Option<Again> {
+        Again::take(&self.state, rule)
     }
 
     /// What a request that begins now is watched for.

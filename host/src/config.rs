@@ -36,7 +36,7 @@ pub use keys::{Algorithm, KeySet, SecretSource};
 pub use limit::{Limit, LimitKey, Over, Rate};
 pub use plugin::{Isolation, Placement, Plugin, Plugins};
 pub use server::{Cidr, Log, LogFormat, LogLevel, Server, Trace};
-pub use service::{Affinity, Balance, Ejection, Endpoint, HttpProbe, Probe, ProbeKind, Service};
+pub use service::{Affinity, Balance, Ejection, Endpoint, HttpProbe, Probe, ProbeKind, Retry, RetryOn, Service};
 pub use source::Fault;
 
 pub use tls::{Certificate, ClientCertificates, ServerTls, TlsVersion};

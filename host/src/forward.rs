@@ -10,9 +10,9 @@ use http::header::TRANSFER_ENCODING;
 use http::{HeaderValue, Response, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use smallvec::SmallVec;
 
-use crate::balance::{self, Ask, Balancer, Lease, Outcome, Unavailable};
+use crate::balance::{self, Balancer, Lease, Outcome, Unavailable};
+use crate::config::{self, RetryOn};
 use crate::gateway::Worker;
 use crate::log::Record;
 use crate::refusal::Refusal;
@@ -23,11 +23,14 @@ mod affinity;
 pub mod headers;
 mod outgoing;
 mod pool;
+mod retry;
 mod upgrade;
 
 use outgoing::Ending;
 pub use outgoing::{Exchange, Outgoing};
 pub use pool::{ConnectFault, Pool, Pools};
+pub use retry::worth_holding;
+use retry::{Fault, Tries};
 
 use headers::{Onward, Passage};
 
@@ -46,8 +49,13 @@ impl Service {
         Self { balancer: Balancer::new(shared, random, Instant::now()), pools: RefCell::default(), registry }
     }
 
-    fn settings(&self) -> &crate::config::Service {
+    fn settings(&self) -> &config::Service {
         self.balancer.service().settings()
+    }
+
+    /// Whether there is more than one endpoint to try.
+    fn has_choice(&self) -> bool {
+        self.balancer.service().endpoints().len() > 1
     }
 
     fn pool(&self, address: SocketAddr) -> Rc<Pool> {
@@ -64,18 +72,10 @@ impl Service {
     }
 }
 
-/// A try that brought no response.
-enum Fault {
-    /// Nothing was sent; the request is there again.
-    Unsent(Refusal),
-    /// Something may have been sent.
-    Sent(Refusal),
-}
-
 /// Sends a request to an endpoint and answers the response's head; its body follows as the client reads it.
 ///
-/// A request that never left an endpoint's socket buffer is tried again elsewhere, `retries` times. `now` is when it was
-/// routed.
+/// It is tried again elsewhere where the service's `retry` says so: one that never left whatever it is, one that may have left
+/// only where it may be sent twice. `now` is when it was routed.
 ///
 /// # Errors
 /// There is no endpoint, none can be reached, or it does not answer as HTTP or in time.
@@ -89,56 +89,82 @@ pub async fn forward(
     let service = &route.service;
     let settings = service.settings();
     exchange.record.service = Some(Arc::clone(&settings.name));
-    let shortened = route.target().and_then(|target| target.timeout).filter(|most| *most < settings.timeout);
-    let time = Time { until: now + shortened.unwrap_or(settings.timeout), shortened: shortened.is_some() };
+    let mut time = Time::new(settings, route, now);
     let affinity = affinity::affinity(settings, route, request);
     let mut upgrade = request.upgrade.then(|| upgrade::Client::of(request)).flatten();
-    let mut outbound = Some(outbound(request, &exchange.record));
-    let mut tried = SmallVec::<[SocketAddr; 4]>::new();
-    let mut last = None;
-    loop {
-        let now = if tried.is_empty() { now } else { Instant::now() };
-        let ask = Ask { tried: &tried, affinity, now, random: worker.random() };
-        let lease = match service.balancer.pick(&ask) {
-            Ok(lease) => lease,
-            Err(unavailable) => return Err(last.unwrap_or_else(|| refuse(unavailable))),
-        };
+    let marks = (request.repeatable, request.upgrade);
+    let first = outbound(request, &exchange.record);
+    let mut tries = Tries::new(service, &first, affinity, marks);
+    let mut outbound = Some(first);
+    let mut lease = tries.first(now, worker.random()).map_err(refuse)?;
+    let mut now = now;
+    let result = loop {
         let pool = service.pool(lease.address());
         exchange.record.endpoint = Some(Rc::clone(pool.name()));
-        exchange.record.retries = u32::try_from(tried.len()).unwrap_or(u32::MAX);
-        tried.push(lease.address());
-        match attempt((lease, pool), settings.body_timeout, &mut outbound, (&time, now), exchange).await {
-            Ok(mut response) => {
-                let switched = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
-                if switched && upgrade.is_none() {
-                    return Err(Refusal::Garbled("another protocol that nobody asked for".into()));
-                }
-                let version = response.version();
-                headers::to_client(response.headers_mut(), version, switched);
-                // An intermediary says its own version (RFC 9110, section 2.5).
-                *response.version_mut() = Version::HTTP_11;
-                if let Some(client) = upgrade.take().filter(|_| switched) {
-                    let lease = exchange.ending.take();
-                    let open = worker.metrics.upgraded();
-                    client.join(
-                        &mut response,
-                        upgrade::Held { busy: exchange.busy.another(), lease, open },
-                        settings.upgrade_timeout,
-                    );
-                }
-                return Ok(response);
-            }
-            Err(Fault::Unsent(refusal)) if tried.len() <= settings.retries as usize => last = Some(refusal),
-            Err(Fault::Unsent(refusal) | Fault::Sent(refusal)) => return Err(refusal),
+        exchange.record.retries = tries.again();
+        time.begin(settings, now);
+        let result = attempt((lease, pool), settings.body_timeout, &mut outbound, (&time, now), exchange).await;
+        let cause = match &result {
+            Ok(response) => Some(RetryOn::Status(response.status().as_u16(), 0)),
+            Err(fault) => fault.cause,
+        };
+        let moments = (Instant::now(), time.until);
+        let next = cause.and_then(|cause| tries.next(cause, &mut outbound, moments, worker.random()));
+        let Some((next, pause)) = next else { break result };
+        // The response that is not wanted, and its connection.
+        (exchange.ending, lease) = (None, next);
+        drop(result);
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
         }
+        now = Instant::now();
+    };
+    let mut response = result.map_err(|fault| fault.refusal)?;
+    let switched = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
+    if switched && upgrade.is_none() {
+        return Err(Refusal::Garbled("another protocol that nobody asked for".into()));
     }
+    let version = response.version();
+    headers::to_client(response.headers_mut(), version, switched);
+    // An intermediary says its own version (RFC 9110, section 2.5).
+    *response.version_mut() = Version::HTTP_11;
+    if let Some(client) = upgrade.take().filter(|_| switched) {
+        let held = upgrade::Held {
+            busy: exchange.busy.another(),
+            lease: exchange.ending.take(),
+            open: worker.metrics.upgraded(),
+        };
+        client.join(&mut response, held, settings.upgrade_timeout);
+    }
+    Ok(response)
 }
 
 /// Until when a response's head must be there.
 struct Time {
     until: Instant,
+    /// The same of this try; no later.
+    of_try: Instant,
     /// Whether a plugin made it shorter than the service's own: then a timeout is not the endpoint's fault.
     shortened: bool,
+}
+
+impl Time {
+    fn new(settings: &config::Service, route: &Route, now: Instant) -> Self {
+        let shortened = route.target().and_then(|target| target.timeout).filter(|most| *most < settings.timeout);
+        let until = now + shortened.unwrap_or(settings.timeout);
+        Self { until, of_try: until, shortened: shortened.is_some() }
+    }
+
+    /// A try begins.
+    fn begin(&mut self, settings: &config::Service, now: Instant) {
+        let most = settings.retry.as_ref().and_then(|rule| rule.try_timeout);
+        self.of_try = most.map_or(self.until, |most| self.until.min(now + most));
+    }
+
+    /// Whether a timeout of this try was neither the endpoint's fault nor may be tried again.
+    fn is_over(&self) -> bool {
+        self.of_try == self.until
+    }
 }
 
 fn refuse(unavailable: Unavailable) -> Refusal {
@@ -176,16 +202,16 @@ async fn attempt(
     exchange: &mut Exchange,
 ) -> Result<Response<Incoming>, Fault> {
     loop {
-        let (mut connection, reused) = match pool.connection(time.until, now).await {
+        let (mut connection, reused) = match pool.connection(time.of_try, now).await {
             Ok(connection) => connection,
-            Err(_) if time.shortened && Instant::now() >= time.until => return Err(Fault::Sent(Refusal::Slow)),
+            Err(_) if time.shortened && Instant::now() >= time.until => return Err(Fault::last(Refusal::Slow)),
             Err(cause) => {
                 lease.report(Outcome::ConnectFailed, Instant::now());
-                return Err(Fault::Unsent(Refusal::NoConnection(cause)));
+                return Err(Fault::unsent(Refusal::NoConnection(cause)));
             }
         };
         let request = outbound.take().expect("a request that was not sent is put back");
-        match connection.send(request, time.until).await {
+        match connection.send(request, time.of_try).await {
             Some(Ok(response)) => {
                 match response.status().as_u16() {
                     502..=504 => lease.report(Outcome::GatewayStatus, Instant::now()),
@@ -202,25 +228,25 @@ async fn attempt(
                     Some(_) if reused => {}
                     Some(_) => {
                         lease.report(Outcome::Reset, Instant::now());
-                        return Err(Fault::Unsent(Refusal::Broken(fault.into_error().to_string())));
+                        return Err(Fault::unsent(Refusal::Broken(fault.into_error().to_string())));
                     }
-                    None => return Err(Fault::Sent(broken(&mut lease, fault.into_error()))),
+                    None => return Err(broken(&mut lease, fault.into_error())),
                 }
             }
             None => {
-                let outcome = if time.shortened { Outcome::Neutral } else { Outcome::Timeout };
-                lease.report(outcome, Instant::now());
-                return Err(Fault::Sent(Refusal::Slow));
+                let (over, now) = (time.is_over(), Instant::now());
+                lease.report(if over && time.shortened { Outcome::Neutral } else { Outcome::Timeout }, now);
+                return Err(Fault { cause: (!over).then_some(RetryOn::Timeout), refusal: Refusal::Slow });
             }
         }
     }
 }
 
 /// Tells a client's broken request body from a service's broken response.
-fn broken(lease: &mut Lease, fault: hyper::Error) -> Refusal {
+fn broken(lease: &mut Lease, fault: hyper::Error) -> Fault {
     use crate::request::BodyFault;
     use std::error::Error;
-    match fault.source().and_then(|source| source.downcast_ref::<BodyFault>()) {
+    Fault::last(match fault.source().and_then(|source| source.downcast_ref::<BodyFault>()) {
         Some(BodyFault::TooLong) => Refusal::BodyTooLong,
         Some(BodyFault::Slow) => Refusal::BodySlow,
         Some(BodyFault::Broken(_)) => Refusal::BodyBroken,
@@ -228,9 +254,12 @@ fn broken(lease: &mut Lease, fault: hyper::Error) -> Refusal {
             lease.report(Outcome::Reset, Instant::now());
             let cause = fault.source().map_or_else(String::new, |source| format!(": {source}"));
             let cause = format!("{fault}{cause}");
-            if fault.is_parse() { Refusal::Garbled(cause) } else { Refusal::Broken(cause) }
+            if fault.is_parse() {
+                return Fault::last(Refusal::Garbled(cause));
+            }
+            return Fault { cause: Some(RetryOn::Reset), refusal: Refusal::Broken(cause) };
         }
-    }
+    })
 }
 
 /// How long a sender may wait for its connection to be ready again: it is, unless the peer is in the middle of closing.

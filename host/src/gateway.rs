@@ -18,7 +18,7 @@ use crate::clean::{self, Bounds, Cleaned};
 use crate::config::{self, Cidr};
 use crate::cors::Sharing;
 use crate::forward::headers::{Peer, REQUEST_ID, Trace, hex, is_loop, join};
-use crate::forward::{Exchange, Outgoing, Pools, forward};
+use crate::forward::{Exchange, Outgoing, Pools, forward, worth_holding};
 use crate::limit::{Admission, Caller, Client};
 use crate::log::{AccessLog, Record, Tally};
 use crate::metrics::{Metrics, Outcome, Span};
@@ -193,6 +193,9 @@ async fn carry(
         Routed::Forward(route) => route,
         Routed::Respond(verdict) => return Ok(Passed::Own(respond(&verdict))),
     };
+    if let Some(most) = worth_holding(&route.service, request) {
+        request.keep(most, &gateway.budget).await?;
+    }
     let mut response = forward(worker, request, &route, exchange, clock.since).await?;
     clock.lap(Span::Service);
     route.edit_response(response.headers_mut());
@@ -220,6 +223,7 @@ fn begin(gateway: &Gateway, request: &mut Request, record: &mut Record) -> Resul
         record.client = Rc::clone(&request.address);
     }
     api.stripped.remove(&mut request.head.headers, request.peer.trusted);
+    request.repeatable = api.repeatable;
     request.body.bound(api.body_bytes, gateway.body_pace, &api.stripped)?;
     Ok(api)
 }

@@ -49,6 +49,8 @@ pub struct Request {
     pub address: Rc<str>,
     /// Whether it asks for another protocol on its connection.
     pub upgrade: bool,
+    /// Whether its API says that it may be sent twice, whatever its method.
+    pub repeatable: bool,
     /// Who is calling; none: an anonymous caller.
     pub caller: Option<Granted>,
     /// What browsers are told of its answer; none: what the service says.
@@ -93,7 +95,7 @@ impl Request {
         };
         let (client, address) = (peer.itself(), Rc::clone(&peer.name));
         let grpc = grpc_media_type(&head).cloned();
-        Self { head, body, peer, client, address, upgrade: false, caller: None, sharing: None, grpc }
+        Self { head, body, peer, client, address, upgrade: false, repeatable: false, caller: None, sharing: None, grpc }
     }
 
     /// Who is calling.
@@ -116,6 +118,17 @@ impl Request {
                 Body::Held(held) => Some(&held.bytes),
                 Body::Empty | Body::Streaming(_) => None,
             },
+        }
+    }
+
+    /// Reads the whole body into memory, so that it can be sent twice.
+    ///
+    /// # Errors
+    /// It is longer, stalls or breaks off. Where there is no room it is left as it is.
+    pub async fn keep(&mut self, most: usize, budget: &Budget) -> Result<(), Refusal> {
+        match self.body.hold(most, budget).await {
+            Err(Refusal::NoRoom) => Ok(()),
+            held => held,
         }
     }
 

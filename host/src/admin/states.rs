@@ -76,6 +76,14 @@ fn endpoints(encoder: &mut DescriptorEncoder, services: &[ServiceSnapshot]) -> f
             ConstGauge::new(tier.share).encode(family.encode_family(&labels)?)?;
         }
     }
+    let help = "Requests that were tried again, and those that were not because too many were.";
+    let mut family = encoder.encode_descriptor("service_retries", help, None, MetricType::Counter)?;
+    for service in services {
+        for (event, count) in [("made", service.retries), ("refused", service.refused_retries)] {
+            let labels = [("service", &*service.name), ("event", event)];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
+    }
     type Count = fn(&EndpointSnapshot) -> u64;
     let counters: [(&str, &str, Count); 3] = [
         ("endpoint_requests", "Requests by endpoint.", |endpoint| endpoint.requests),

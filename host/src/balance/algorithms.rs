@@ -41,6 +41,11 @@ impl Algorithm {
         }
     }
 
+    /// Whether a pick uses up a turn.
+    pub fn takes_turns(&self) -> bool {
+        matches!(self, Self::RoundRobin(_))
+    }
+
     /// The position of the next endpoint; `None` where there are none. `load` answers how busy a position is, in a unit that
     /// is the same for all; `draw` is random, or a key that decides.
     pub fn pick(&mut self, load: impl Fn(usize) -> f64, draw: u64) -> Option<usize> {

@@ -132,11 +132,14 @@ impl Ready {
         let tier = self.tiers.get_mut(at)?;
         let endpoints = &tier.endpoints;
         let load = |at: usize| endpoints.get(at).map_or(f64::MAX, |endpoint| load.of(endpoint, ask.now));
-        let picked = tier.algorithm.pick(load, draw).and_then(|at| endpoints.get(at))?;
-        if !tried(ask.tried, picked) {
-            return Some(Arc::clone(picked));
+        // A retry takes no turn: else where every second request fails, every first try would go to the one that fails.
+        if ask.tried.is_empty() || !tier.algorithm.takes_turns() {
+            let picked = tier.algorithm.pick(load, draw).and_then(|at| endpoints.get(at))?;
+            if !tried(ask.tried, picked) {
+                return Some(Arc::clone(picked));
+            }
         }
-        // A retry: any other of the tier, else of another one.
+        // Any other of the tier, else of another one.
         let others = self.tiers.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, tier)| tier);
         self.tiers.get(at).into_iter().chain(others).find_map(|tier| tier.other(ask.tried, mix(draw)))
     }

@@ -29,6 +29,10 @@ pub struct ServiceSnapshot {
     pub refused: u64,
     /// Whether so few endpoints are left that none is ejected.
     pub panics: bool,
+    /// Requests that were tried again.
+    pub retries: u64,
+    /// Those that were not, because too many were.
+    pub refused_retries: u64,
     /// What each tier gets, where there are several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tiers: Vec<TierSnapshot>,
@@ -133,6 +137,8 @@ impl ServiceSnapshot {
             in_flight: service.state().in_flight(),
             most_in_flight: settings.in_flight,
             refused: service.state().refused(),
+            retries: service.state().retries.made(),
+            refused_retries: service.state().retries.refused(),
             tiers,
             panics: table.panics(),
             endpoints: endpoints.collect(),

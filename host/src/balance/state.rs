@@ -12,6 +12,7 @@ use super::failures::Failures;
 use super::health::{Change, ProbeFailure};
 use super::latency::Latency;
 use super::lease::Failure;
+use super::retries::Retries;
 use super::table::{Changes, Table};
 use crate::config::{Ejection, Probe};
 
@@ -23,6 +24,7 @@ pub struct ServiceState {
     pub(super) in_flight: AtomicUsize,
     /// Requests that were refused because too many were in flight.
     pub(super) refused: AtomicU64,
+    pub(super) retries: Retries,
     /// Grows whenever the set of ready endpoints may have changed; [`super::Balancer`] looks at it on every pick.
     generation: AtomicU64,
     /// What failures eject for; none: for nothing.
@@ -38,6 +40,7 @@ impl ServiceState {
             name,
             in_flight: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
+            retries: Retries::default(),
             generation: AtomicU64::new(0),
             ejection: ArcSwapOption::empty(),
             table: Mutex::default(),

@@ -37,7 +37,7 @@ fn settings(weights: &[u32]) -> config::Service {
         slow_start: Duration::ZERO,
         enough_percent: 70,
         in_flight: 10_000,
-        retries: 2,
+        retry: None,
     }
 }
 
@@ -290,7 +290,7 @@ fn an_unchanged_service_stays_the_same_value_and_keeps_its_probes() {
     let first = world.apply(&probed);
     assert!(Arc::ptr_eq(&first, &world.apply(&probed)));
     let rule = first.state().table().rule(address(0)).unwrap();
-    let heavier = world.apply(&config::Service { retries: 5, ..probed });
+    let heavier = world.apply(&config::Service { idle_connections: 5, ..probed });
     assert!(Arc::ptr_eq(&rule, &heavier.state().table().rule(address(0)).unwrap()));
 }
 

@@ -42,6 +42,8 @@ pub struct Api {
     pub body_bytes: Option<u64>,
     /// What scripts of other origins may do; `None`: the service says.
     pub cors: Option<Cors>,
+    /// Whether its requests may be sent twice, whatever their method.
+    pub repeatable: bool,
 }
 
 /// How an API finds the service.
@@ -75,10 +77,24 @@ impl Api {
         let body_bytes = t.or("body", "The longest request body; `false`: any.", Some(10 << 20), &size);
         let cors = "What scripts of other origins may do in a browser (CORS); absent: the service says.";
         let cors = t.given("cors", cors, &record(Cors::read));
+        let repeatable = "Whether its requests may be sent twice where that helps, whatever their method.";
+        let repeatable = t.or("repeatable", repeatable, false, &Flag);
         let found = Routing::read(t, services);
         let (routing, services) = found?;
-        let name = name?;
-        Some(Self { name, hosts, paths, anonymous, auth, validation, routing, services, limits, body_bytes, cors })
+        Some(Self {
+            name: name?,
+            hosts,
+            paths,
+            anonymous,
+            auth,
+            validation,
+            routing,
+            services,
+            limits,
+            body_bytes,
+            cors,
+            repeatable,
+        })
     }
 }
 

@@ -15,10 +15,12 @@ use super::table::{Kind, Node, Table};
 mod balance;
 mod ejection;
 mod probe;
+mod retry;
 
 pub use balance::{Affinity, Balance};
 pub use ejection::Ejection;
 pub use probe::{HttpProbe, Probe, ProbeKind};
+pub use retry::{Retry, RetryOn};
 
 /// A service: endpoints and how to use them.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,8 +54,8 @@ pub struct Service {
     pub enough_percent: u32,
     /// Requests in flight over all endpoints and workers.
     pub in_flight: usize,
-    /// Further tries of a request that never left, each on another endpoint.
-    pub retries: u32,
+    /// Further tries; `None`: each request is tried once.
+    pub retry: Option<Retry>,
 }
 
 impl Service {
@@ -68,8 +70,9 @@ impl Service {
             "How long the share of an endpoint that comes back or is new grows; `0s`: it has all of it at once.";
         let about_enough =
             "Where less of a tier is healthy than this, in percent, the next tier gets a part of the requests.";
-        let retries = "Further tries of a request that never left, each on another endpoint.";
         let upgrade = "The longest that an upgraded connection (WebSocket) may be silent both ways.";
+        let retry = OrFalse(record(|t| Some(Retry::read(t))));
+        let about_retry = "When a request is tried again, on another endpoint; `false`: never.";
         let idle = "Idle connections kept per worker and endpoint.";
         let algorithm = Balance::read(t);
         let slow_start = t.or("slow_start", about_start, Duration::ZERO, &SPAN);
@@ -97,7 +100,7 @@ impl Service {
             slow_start,
             enough_percent: t.or("enough_percent", about_enough, 70, &Count(1..=100)),
             in_flight: t.or("in_flight", "The most requests at one time.", 10_000, &Count(1..=10_000_000)),
-            retries: t.or("retries", retries, 2, &Count(0..=10)),
+            retry: t.given("retry", about_retry, &retry).unwrap_or_else(|| Some(Retry::read(&mut t.absence()))),
             endpoints: endpoints?,
         })
     }

@@ -230,6 +230,7 @@ impl Site {
             limits: Arc::clone(plan.limits.get(&settings.name)?),
             validation: Validation::new(slots(Stage::Validation, &settings.validation)),
             routing,
+            repeatable: settings.repeatable,
             body_bytes: settings.body_bytes.unwrap_or(u64::MAX),
             stripped: Rc::new(Stripped::new(identity)),
             cors: settings.cors.as_ref().map(|cors| Rc::new(Cors::new(cors))),

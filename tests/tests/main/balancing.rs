@@ -186,7 +186,7 @@ async fn serve_one(orders: &RawUpstream) -> gatewright_tests::Raw {
 #[tokio::test]
 async fn connections_are_kept_and_one_that_was_closed_meanwhile_costs_nothing() {
     let orders = raw_upstream("orders");
-    let gateway = setup(&shop("retries = 0")).to(Place::from(&orders)).start();
+    let gateway = setup(&shop("retry = false")).to(Place::from(&orders)).start();
     let call = || tokio::spawn(gateway.post("/").body("x").into_future());
     let first = call();
     let mut connection = serve_one(&orders).await;

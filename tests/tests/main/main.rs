@@ -37,6 +37,7 @@ mod pressure;
 mod quickstart;
 mod reload;
 mod remembered;
+mod retries;
 mod rollback;
 mod routing;
 mod shop;

@@ -135,6 +135,12 @@ fn services_are_checked() {
             "balance = 'maglev'\nslow_start = '1s'",
             "4: `service.users.slow_start`: not with `balance = \"maglev\"`: keys would move twice",
         ),
+        ("retry = { on = [] }", "3: `service.users.retry.on`: empty"),
+        (
+            "retry = { on = ['reset', 'refused'] }",
+            "3: `service.users.retry.on[1]`: not `connect`, `reset`, `timeout` or statuses like `502-504`",
+        ),
+        ("retry = { backoff = '2s' }", "3: `service.users.retry.backoff`: `backoff` is longer than `most_backoff`"),
         ("probe = {}", "3: `service.users.probe`: one of `http`, `tcp`, `grpc` is missing"),
         (
             "probe = { tcp = false }",

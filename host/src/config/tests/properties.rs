@@ -30,7 +30,7 @@ struct Expected {
     /// By port.
     weights: BTreeMap<u16, u32>,
     timeout: Duration,
-    retries: u32,
+    most: u32,
     ejects: bool,
 }
 
@@ -38,15 +38,16 @@ impl Expected {
     fn any() -> impl Strategy<Value = Self> {
         let weights = prop::collection::btree_map(1..u16::MAX, 1..=1000_u32, 1..5);
         let timeout = (1..=86_400_000_u64).prop_map(Duration::from_millis);
-        let parts = (weights, timeout, 0..=10_u32, any::<bool>());
-        parts.prop_map(|(weights, timeout, retries, ejects)| Self { weights, timeout, retries, ejects })
+        let parts = (weights, timeout, 1..=10_u32, any::<bool>());
+        parts.prop_map(|(weights, timeout, most, ejects)| Self { weights, timeout, most, ejects })
     }
 
     fn write(&self, name: &str, text: &mut String) {
         let endpoint = |(port, weight)| format!("{{ address = '127.0.0.1:{port}', weight = {weight} }}");
         let endpoints: Vec<_> = self.weights.iter().map(endpoint).collect();
         writeln!(text, "[service.{name}]\nendpoints = [{}]", endpoints.join(", ")).unwrap();
-        writeln!(text, "timeout = '{}'\nretries = {}", texts::show_duration(self.timeout), self.retries).unwrap();
+        writeln!(text, "timeout = '{}'\nretry = {{ most = {} }}", texts::show_duration(self.timeout), self.most)
+            .unwrap();
         if !self.ejects {
             text.push_str("ejection = false\n");
         }
@@ -138,8 +139,8 @@ proptest! {
             let read = &config.services[name.as_str()];
             let weights = read.endpoints.iter().map(|endpoint| (endpoint.address.port(), endpoint.weight));
             prop_assert_eq!(&weights.collect::<BTreeMap<_, _>>(), &expected.weights);
-            let (timeout, retries, ejects) = (expected.timeout, expected.retries, expected.ejects);
-            prop_assert_eq!((read.timeout, read.retries, read.ejection.is_some()), (timeout, retries, ejects));
+            let (timeout, most, ejects) = (expected.timeout, expected.most, expected.ejects);
+            prop_assert_eq!((read.timeout, read.retry.as_ref().map(|retry| retry.most), read.ejection.is_some()), (timeout, Some(most), ejects));
         }
     }
 }

@@ -1,0 +1,165 @@
+//! Whether a request is tried again, where, and when.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use http::Method;
+use smallvec::SmallVec;
+
+use super::Service;
+use crate::balance::{Again, Ask, Lease, Unavailable, mix};
+use crate::config::{Retry, RetryOn};
+use crate::refusal::Refusal;
+use crate::request::{Body, Request};
+
+/// A try that brought no response.
+pub(super) struct Fault {
+    /// What may be tried again; `None`: nothing helps.
+    pub(super) cause: Option<RetryOn>,
+    /// What the client hears in the end.
+    pub(super) refusal: Refusal,
+}
+
+impl Fault {
+    /// Nothing was sent, and the request is there again.
+    pub(super) fn unsent(refusal: Refusal) -> Self {
+        Self { cause: Some(RetryOn::Connect), refusal }
+    }
+
+    /// Nothing that another try would change.
+    pub(super) fn last(refusal: Refusal) -> Self {
+        Self { cause: None, refusal }
+    }
+}
+
+/// The tries of one request.
+pub(super) struct Tries<'a> {
+    service: &'a Service,
+    affinity: Option<u64>,
+    tried: SmallVec<[SocketAddr; 4]>,
+    /// What may be sent a second time.
+    copy: Option<http::Request<Body>>,
+    /// Held while it is tried again.
+    again: Option<Again>,
+}
+
+/// Whether a request may be sent twice: its method or the configuration says so.
+fn repeatable(request: &http::Request<Body>, rule: &Retry, marked: bool) -> bool {
+    marked || rule.repeatable || idempotent(request.method())
+}
+
+/// RFC 9110, section 9.2.2.
+fn idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE)
+}
+
+/// How much of a request's body is worth being held, so that it can be sent twice; none where it is not.
+pub fn worth_holding(service: &Service, request: &Request) -> Option<usize> {
+    let rule = service.settings().retry.as_ref()?;
+    let Body::Streaming(streaming) = &request.body else { return None };
+    let length = http_body::Body::size_hint(streaming).exact()?;
+    let repeatable = request.repeatable || rule.repeatable || idempotent(&request.head.method);
+    (repeatable && !request.upgrade && length <= rule.body as u64 && rule.on != [RetryOn::Connect]).then_some(rule.body)
+}
+
+impl<'a> Tries<'a> {
+    /// None so far. `marked` is whether the API says that its requests may be sent twice.
+    pub(super) fn new(
+        service: &'a Service,
+        request: &http::Request<Body>,
+        affinity: Option<u64>,
+        (marked, upgrade): (bool, bool),
+    ) -> Self {
+        let rule = service.settings().retry.as_ref().filter(|rule| {
+            !upgrade && service.has_choice() && rule.on != [RetryOn::Connect] && repeatable(request, rule, marked)
+        });
+        let copy = rule.and_then(|rule| copy(request, rule.body));
+        Self { service, affinity, tried: SmallVec::new(), copy, again: None }
+    }
+
+    /// How often it was tried again.
+    pub(super) fn again(&self) -> u32 {
+        u32::try_from(self.tried.len()).unwrap_or(u32::MAX).saturating_sub(1)
+    }
+
+    /// The endpoint of the first try.
+    pub(super) fn first(&mut self, now: Instant, random: u64) -> Result<Lease, Unavailable> {
+        let ask = Ask { tried: &[], affinity: self.affinity, now, random };
+        let lease = self.service.balancer.pick(&ask)?;
+        self.tried.push(lease.address());
+        Ok(lease)
+    }
+
+    /// Where the request is tried again for this cause, and the pause before that. None where it is not: it may not be, it was
+    /// often enough, it may have been sent and cannot be again, too many are, there is no other endpoint, or no time.
+    pub(super) fn next(
+        &mut self,
+        cause: RetryOn,
+        outbound: &mut Option<http::Request<Body>>,
+        (now, until): (Instant, Instant),
+        random: u64,
+    ) -> Option<(Lease, Duration)> {
+        let rule = self.service.settings().retry.as_ref()?;
+        let wanted = match cause {
+            RetryOn::Status(status, _) => rule.is_for_status(status),
+            cause => rule.is_for(cause),
+        };
+        let times = self.again();
+        if !wanted || times >= rule.most || (outbound.is_none() && self.copy.is_none()) {
+            return None;
+        }
+        let pause = pause(rule, cause, times, random).min(until.saturating_duration_since(now));
+        if now + pause >= until {
+            return None;
+        }
+        self.again = None;
+        self.again = Some(self.service.balancer.service().again(rule)?);
+        let ask = Ask { tried: &self.tried, affinity: self.affinity, now, random: mix(random) };
+        let lease = self.service.balancer.pick(&ask).ok()?;
+        self.tried.push(lease.address());
+        if outbound.is_none() {
+            *outbound = match times + 1 < rule.most {
+                true => self.copy.as_ref().and_then(|request| copy(request, rule.body)),
+                false => self.copy.take(),
+            };
+        }
+        Some((lease, pause))
+    }
+}
+
+/// The pause before the next try: none where nothing was sent and another endpoint may be well, else at random up to a bound
+/// that doubles, so that those that fail together do not come back together.
+fn pause(rule: &Retry, cause: RetryOn, times: u32, random: u64) -> Duration {
+    if cause == RetryOn::Connect && times == 0 {
+        return Duration::ZERO;
+    }
+    let most = rule.backoff.saturating_mul(1 << times.min(10)).min(rule.most_backoff);
+    most.mul_f64((random >> 32) as f64 / f64::from(u32::MAX))
+}
+
+/// The same request again, where its body is all here and no longer than `most`.
+fn copy(request: &http::Request<Body>, most: usize) -> Option<http::Request<Body>> {
+    let body = match request.body() {
+        Body::Empty => Body::Empty,
+        Body::Held(held) if held.bytes.len() <= most => Body::Held(held.clone()),
+        Body::Held(_) | Body::Streaming(_) => return None,
+    };
+    let mut copy = http::Request::new(body);
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
+    copy.headers_mut().clone_from(request.headers());
+    Some(copy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_be_done_twice_is_idempotent() {
+        for (method, twice) in [("GET", true), ("PUT", true), ("DELETE", true), ("POST", false), ("PATCH", false)] {
+            assert_eq!(idempotent(&method.parse().unwrap()), twice, "{method}");
+        }
+        assert!(!idempotent(&"get".parse().unwrap()), "methods are told apart by case");
+    }
+}
