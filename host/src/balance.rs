@@ -10,15 +10,19 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 use crate::config;
 
 mod algorithms;
+mod discovery;
 mod failures;
 mod health;
 mod latency;
 mod lease;
+mod members;
 mod probe;
 mod ready;
 mod retries;
@@ -30,15 +34,17 @@ mod tests;
 mod tiers;
 
 pub use algorithms::{hash, mix};
+pub use discovery::first_answers;
 pub use lease::{Failure, Lease, Outcome};
 pub use retries::Again;
-pub use snapshot::{EndpointSnapshot, FailuresSnapshot, ServiceSnapshot, StateSnapshot, TierSnapshot};
+pub use snapshot::{EndpointSnapshot, FailuresSnapshot, SearchSnapshot, ServiceSnapshot, StateSnapshot, TierSnapshot};
 pub use state::{EndpointState, ServiceState};
 
+use discovery::{Missing, Search};
 use lease::{Place, Watch};
+use members::Members;
 use probe::Prober;
 use ready::Ready;
-use tiers::Tier;
 
 /// The services of one configuration, by name.
 pub type ServiceMap = Arc<BTreeMap<Arc<str>, Arc<Service>>>;
@@ -79,12 +85,18 @@ impl Services {
         let next = services.iter().map(|(name, settings)| {
             let service = match current.get(name) {
                 Some(known) if known.settings == *settings => Arc::clone(known),
-                known => Arc::new(Service::new(settings, known.map(|known| &**known), (&self.prober, now))),
+                known => {
+                    known.into_iter().for_each(|known| known.stop_search());
+                    let service = Arc::new(Service::new(settings, known.map(|known| &**known), (&self.prober, now)));
+                    service.search(&self.prober);
+                    service
+                }
             };
             (Arc::clone(name), service)
         });
         let next = Arc::new(next.collect::<BTreeMap<_, _>>());
         for (_, gone) in current.iter().filter(|(name, _)| !next.contains_key(*name)) {
+            gone.stop_search();
             gone.state.decide(|table, changes| table.replace(&[], None, None, (&self.prober, now), changes));
         }
         *current = Arc::clone(&next);
@@ -107,36 +119,81 @@ impl Services {
 pub struct Service {
     settings: config::Service,
     state: Arc<ServiceState>,
-    /// In the order of `settings.endpoints`.
-    endpoints: Vec<Arc<EndpointState>>,
-    tiers: Arc<[Tier]>,
+    members: ArcSwap<Members>,
+    search: Mutex<Option<Search>>,
+    /// What the search said last; `None`: nothing yet.
+    answer: watch::Sender<Option<Result<(), Missing>>>,
 }
 
 impl Service {
     fn new(settings: &config::Service, known: Option<&Self>, (prober, now): (&Prober, Instant)) -> Self {
         let state =
             known.map_or_else(|| ServiceState::new(Arc::clone(&settings.name)), |known| Arc::clone(&known.state));
-        let before: BTreeMap<SocketAddr, &Arc<EndpointState>> = known
-            .into_iter()
-            .flat_map(|known| &known.endpoints)
-            .map(|endpoint| (endpoint.address(), endpoint))
-            .collect();
-        let endpoint = |address: SocketAddr| match before.get(&address) {
-            Some(endpoint) => Arc::clone(endpoint),
-            None => EndpointState::new(Arc::clone(&state), address, now),
+        let before = known.map(|known| known.members.load_full()).unwrap_or_default();
+        let had = known.map(|known| &known.settings);
+        let endpoints = match &settings.endpoints {
+            config::Endpoints::Listed(endpoints) => endpoints.clone(),
+            // What was found stays until something else is.
+            source if had.is_some_and(|had| had.endpoints == *source) => before.known.clone(),
+            config::Endpoints::Dns(_) | config::Endpoints::File(_) => vec![],
         };
-        let endpoints: Vec<_> = settings.endpoints.iter().map(|known| endpoint(known.address)).collect();
-        let (probe, ejection) = (settings.probe.as_ref(), settings.ejection.as_ref());
-        state.set_ejection(ejection);
-        state.decide(|table, changes| table.replace(&endpoints, probe, ejection, (prober, now), changes));
-        state.renew();
-        // They stay the same as long as the endpoints and their weights do: a table of keys takes its time.
-        let same = |known: &&Self| {
-            known.settings.endpoints == settings.endpoints && known.settings.algorithm == settings.algorithm
-        };
-        let tiers = known.filter(same).map(|known| Arc::clone(&known.tiers));
-        let tiers = tiers.unwrap_or_else(|| Tier::all(&settings.endpoints, &settings.algorithm).into());
-        Self { settings: settings.clone(), state, endpoints, tiers }
+        let members = Members::new(endpoints, &before, &state, now)
+            .in_tiers(&settings.algorithm, (&before, had.map(|had| &had.algorithm)));
+        let (members, search, answer) = (ArcSwap::from_pointee(members), Mutex::default(), watch::Sender::new(None));
+        let service = Self { settings: settings.clone(), state, members, search, answer };
+        service.state.set_ejection(settings.ejection.as_ref());
+        service.settle(&before, prober, now);
+        service
+    }
+
+    /// Lets the state know who the endpoints are now.
+    fn settle(&self, before: &Members, prober: &Prober, now: Instant) {
+        let members = self.members.load();
+        let (probe, ejection) = (self.settings.probe.as_ref(), self.settings.ejection.as_ref());
+        self.state.decide(|table, changes| table.replace(&members.states, probe, ejection, (prober, now), changes));
+        let gone = |endpoint: &&Arc<EndpointState>| !members.states.iter().any(|one| Arc::ptr_eq(one, endpoint));
+        self.state.drain(before.states.iter().filter(gone));
+        self.state.renew();
+    }
+
+    fn search(self: &Arc<Self>, prober: &Prober) {
+        let search = Search::start(self, prober);
+        *self.search.lock().unwrap_or_else(PoisonError::into_inner) = search;
+    }
+
+    /// A later configuration looks itself.
+    fn stop_search(&self) {
+        drop(self.search.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Takes what the search says. New endpoints get requests at once, those that are gone none any more; where there is no
+    /// answer those that are known stay.
+    fn found(&self, endpoints: Result<Vec<config::Endpoint>, Missing>, prober: &Prober, now: Instant) {
+        let service = &*self.settings.name;
+        let answer = endpoints.map(|endpoints| {
+            let before = self.members.load_full();
+            if before.known != endpoints {
+                let members = Members::new(endpoints, &before, &self.state, now);
+                let algorithm = &self.settings.algorithm;
+                self.members.store(Arc::new(members.in_tiers(algorithm, (&before, Some(algorithm)))));
+                self.settle(&before, prober, now);
+                tracing::info!(service, endpoints = self.endpoints().len(), "endpoints found");
+            }
+        });
+        if let Err(reason) = &answer
+            && self.answer.borrow().as_ref() != Some(&answer)
+        {
+            tracing::warn!(service, %reason, "no newer endpoints: those that are known stay");
+        }
+        self.answer.send_replace(Some(answer));
+    }
+
+    /// Ends when the search has said something, or there is nothing to say.
+    async fn answered(&self) {
+        if !matches!(self.settings.endpoints, config::Endpoints::Listed(_)) {
+            // The sender is ours.
+            let _ = self.answer.subscribe().wait_for(Option::is_some).await;
+        }
     }
 
     /// What the configuration says of it.
@@ -149,9 +206,14 @@ impl Service {
         &self.state
     }
 
-    /// Its endpoints in the order of the configuration.
-    pub fn endpoints(&self) -> &[Arc<EndpointState>] {
-        &self.endpoints
+    /// Its endpoints as they are now, in their order.
+    pub fn endpoints(&self) -> Vec<Arc<EndpointState>> {
+        self.members.load().states.clone()
+    }
+
+    /// How many those are.
+    pub fn count(&self) -> usize {
+        self.members.load().states.len()
     }
 
     /// A place for one more request that is tried again; `None` where there are too many.

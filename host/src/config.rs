@@ -36,7 +36,10 @@ pub use keys::{Algorithm, KeySet, SecretSource};
 pub use limit::{Limit, LimitKey, Over, Rate};
 pub use plugin::{Isolation, Placement, Plugin, Plugins};
 pub use server::{Cidr, Log, LogFormat, LogLevel, Server, Trace};
-pub use service::{Affinity, Balance, Ejection, Endpoint, HttpProbe, Probe, ProbeKind, Retry, RetryOn, Service};
+pub use service::{
+    Affinity, Balance, Dns, DnsQuestion, Ejection, Endpoint, Endpoints, HttpProbe, Probe, ProbeKind, Retry, RetryOn,
+    Service,
+};
 pub use source::Fault;
 
 pub use tls::{Certificate, ClientCertificates, ServerTls, TlsVersion};
@@ -90,22 +93,7 @@ impl Config {
     ///
     /// Every fault in the text, in the order of its lines; a text that is not TOML is one fault.
     pub fn parse(text: &str, file: &str, base: &Path) -> Result<Self, Vec<Fault>> {
-        let source = Source::new(text, file, base);
-        let document = match DeTable::parse(text) {
-            Ok(document) => document,
-            Err(error) => {
-                source.fault(error.span().map_or(0, |span| span.start), "", error.message());
-                return Err(source.faults());
-            }
-        };
-        let mut root = Table::root(&source, document.get_ref());
-        let config = Self::read(&mut root);
-        root.finish();
-        source.settle();
-        match (config, source.faults()) {
-            (Some(config), faults) if faults.is_empty() => Ok(config),
-            (_, faults) => Err(faults),
-        }
+        parse(text, file, base, Self::read)
     }
 
     fn read(t: &mut Table<'_>) -> Option<Self> {
@@ -130,6 +118,41 @@ impl Config {
                 .given("api", "The APIs: which requests they take, and what stands in their way.", &apis)
                 .unwrap_or_default(),
         })
+    }
+}
+
+/// The endpoints of a file that lists those of one service, as its table in the configuration would.
+///
+/// # Errors
+///
+/// Every fault in the file, in the order of its lines; a file that cannot be read is one fault.
+pub fn endpoints(path: &Path, service: &str) -> Result<Vec<Endpoint>, Vec<Fault>> {
+    let name = path.display().to_string();
+    let text = text_of(path).map_err(|what| vec![Fault::of_file(&name, what)])?;
+    parse(&text, &name, path.parent().unwrap_or(Path::new("")), |t| service::listed(t, service))
+}
+
+fn parse<T>(
+    text: &str,
+    file: &str,
+    base: &Path,
+    read: impl FnOnce(&mut Table<'_>) -> Option<T>,
+) -> Result<T, Vec<Fault>> {
+    let source = Source::new(text, file, base);
+    let document = match DeTable::parse(text) {
+        Ok(document) => document,
+        Err(error) => {
+            source.fault(error.span().map_or(0, |span| span.start), "", error.message());
+            return Err(source.faults());
+        }
+    };
+    let mut root = Table::root(&source, document.get_ref());
+    let value = read(&mut root);
+    root.finish();
+    source.settle();
+    match (value, source.faults()) {
+        (Some(value), faults) if faults.is_empty() => Ok(value),
+        (_, faults) => Err(faults),
     }
 }
 

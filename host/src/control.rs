@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::balance::Services;
+use crate::balance::{self, Services};
 use crate::config::{self, Config};
 use crate::files;
 use crate::keys::{self, KeySets};
@@ -228,9 +228,11 @@ impl Control {
     async fn publish(&mut self, config: Arc<Config>, prepared: Prepared) {
         let Prepared { uses, mut instances } = prepared;
         let limits = |api: &crate::config::Api| Arc::new(Limits::new(&api.limits, &self.tables));
+        let services = self.services.apply(&config.services, Instant::now());
+        balance::first_answers(&services).await;
         let plan = Arc::new(Plan {
             uses: uses.clone(),
-            services: self.services.apply(&config.services, Instant::now()),
+            services,
             limits: config.apis.iter().map(|api| (Arc::clone(&api.name), limits(api))).collect(),
             failed: config.server.failed_auth.map(|rate| Arc::new(FailedAuth::new(rate, &self.tables))),
             held: Arc::clone(&self.held),

@@ -55,14 +55,18 @@ impl Service {
 
     /// Whether there is more than one endpoint to try.
     fn has_choice(&self) -> bool {
-        self.balancer.service().endpoints().len() > 1
+        self.balancer.service().count() > 1
     }
 
     fn pool(&self, address: SocketAddr) -> Rc<Pool> {
         let mut pools = self.pools.borrow_mut();
         match pools.binary_search_by_key(&address, |pool| pool.address()) {
             Ok(at) => pools.get(at).map(Rc::clone),
-            Err(at) => {
+            Err(_) => {
+                // Others may be gone for good: the registry closes their connections by and by.
+                let known = self.balancer.service().endpoints();
+                pools.retain(|pool| known.iter().any(|endpoint| endpoint.address() == pool.address()));
+                let at = pools.partition_point(|pool| pool.address() < address);
                 let pool = self.registry.of(self.settings(), address);
                 pools.insert(at, Rc::clone(&pool));
                 Some(pool)

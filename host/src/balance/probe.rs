@@ -34,6 +34,11 @@ impl Prober {
         Self { runtime, places: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
+    /// Where it runs what it starts.
+    pub fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
     /// Probes the endpoint now and then again and again, until the task or the endpoint is dropped.
     pub fn start(&self, endpoint: &Arc<EndpointState>, rule: &Arc<Probe>) -> ProbeTask {
         let task =

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::algorithms::{Algorithm, Maglev, below, mix};
+use super::members::Members;
 use super::state::EndpointState;
 use super::{Ask, Service, tiers};
 use crate::config::Balance;
@@ -100,7 +101,7 @@ impl Ready {
                 algorithm,
             })
         };
-        let tiers = service.tiers.iter().zip(shares).filter_map(&mut tier).collect();
+        let tiers = seen.members.tiers.iter().zip(shares).filter_map(&mut tier).collect();
         let load = match service.settings.algorithm {
             Balance::PeakEwma { decay } => Load::Latency(decay),
             _ => Load::InFlight,
@@ -158,6 +159,7 @@ impl Tier {
 
 /// What a look at a service sees.
 pub(super) struct Seen {
+    pub(super) members: Arc<Members>,
     /// Of all endpoints in their order: how far their slow start is; `None`: they get no requests.
     warmths: Vec<Option<Warmth>>,
     next_return: Option<Instant>,
@@ -166,28 +168,31 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) fn of(service: &Service, now: Instant) -> Self {
+        let members = service.members.load_full();
         let table = service.state.table();
         let warmth = |endpoint: &Arc<EndpointState>| {
             let back = || table.back(endpoint.address());
             endpoint.ready().then(|| Warmth::of(back(), service.settings.slow_start, now))
         };
-        let warmths: Vec<Option<Warmth>> = service.endpoints.iter().map(warmth).collect();
+        let warmths: Vec<Option<Warmth>> = members.states.iter().map(warmth).collect();
         let next_step = warmths.iter().flatten().filter_map(|warmth| warmth.next).min();
-        Self { warmths, next_return: table.next_return(), next_step }
+        let next_return = table.next_return();
+        drop(table);
+        Self { members, warmths, next_return, next_step }
     }
 
     /// The share of requests that each tier gets.
     pub(super) fn shares(&self, service: &Service) -> Vec<f64> {
-        if let [_] = *service.tiers {
+        if let [_] = *self.members.tiers {
             return vec![1.0];
         }
-        let weight = |at: &usize| service.settings.endpoints.get(*at).map_or(0.0, |known| f64::from(known.weight));
+        let weight = |at: &usize| self.members.known.get(*at).map_or(0.0, |known| f64::from(known.weight));
         let left = |at: &usize| weight(at) * self.warmth(*at).map_or(0.0, |warmth| warmth.share().unwrap_or(1.0));
         let part = |tier: &tiers::Tier| {
             let (left, all): (f64, f64) = (tier.members.iter().map(left).sum(), tier.members.iter().map(weight).sum());
             left / all
         };
-        let parts: Vec<f64> = service.tiers.iter().map(part).collect();
+        let parts: Vec<f64> = self.members.tiers.iter().map(part).collect();
         tiers::shares(&parts, f64::from(service.settings.enough_percent) / 100.0)
     }
 
@@ -199,8 +204,8 @@ impl Seen {
     fn tier(&self, service: &Service, tier: &tiers::Tier, random: u64) -> Option<(Vec<Arc<EndpointState>>, Algorithm)> {
         let known = |at: &usize| {
             let warmth = self.warmth(*at)?;
-            let weight = service.settings.endpoints.get(*at)?.weight * warmth.steps;
-            Some((Arc::clone(service.endpoints.get(*at)?), weight))
+            let weight = self.members.known.get(*at)?.weight * warmth.steps;
+            Some((Arc::clone(self.members.states.get(*at)?), weight))
         };
         let (endpoints, weights): (Vec<_>, Vec<_>) = tier.members.iter().filter_map(known).unzip();
         let ready = tier.members.iter().map(|at| self.warmth(*at).is_some());

@@ -12,7 +12,7 @@ use super::lease::Failure;
 use super::ready::{Seen, Warmth};
 use super::state::EndpointState;
 use super::tiers::Tier;
-use crate::config::{Balance, Endpoint};
+use crate::config::{Balance, Endpoint, Endpoints};
 
 /// One service as it is now.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -33,11 +33,27 @@ pub struct ServiceSnapshot {
     pub retries: u64,
     /// Those that were not, because too many were.
     pub refused_retries: u64,
+    /// How its endpoints are found, where the configuration does not list them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchSnapshot>,
+    /// Addresses that are no endpoints any more and still have requests, and how many.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub draining: Vec<(SocketAddr, u32)>,
     /// What each tier gets, where there are several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tiers: Vec<TierSnapshot>,
     /// In the order of the configuration.
     pub endpoints: Vec<EndpointSnapshot>,
+}
+
+/// How endpoints are found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SearchSnapshot {
+    /// `dns` or `file`.
+    pub by: &'static str,
+    /// Why the last try brought nothing; those that are known stay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
 }
 
 /// One tier as it is now.
@@ -114,9 +130,9 @@ impl ServiceSnapshot {
     pub(super) fn new(service: &Service, now: Instant) -> Self {
         service.expire(now);
         let settings = service.settings();
-        let tiers = tiers(service, now);
+        let seen = Seen::of(service, now);
         let table = service.state().table();
-        let endpoints = service.endpoints().iter().zip(&settings.endpoints).map(|(endpoint, known)| {
+        let endpoints = seen.members.states.iter().zip(&seen.members.known).map(|(endpoint, known)| {
             let state = table.state(endpoint.address()).unwrap_or(State::Healthy);
             let latency = match settings.algorithm {
                 Balance::PeakEwma { decay } => Some(endpoint.latency().seconds(decay, now)),
@@ -139,17 +155,33 @@ impl ServiceSnapshot {
             refused: service.state().refused(),
             retries: service.state().retries.made(),
             refused_retries: service.state().retries.refused(),
-            tiers,
+            tiers: tiers(&seen, service),
+            search: search(service),
+            draining: service.state().draining(),
             panics: table.panics(),
             endpoints: endpoints.collect(),
         }
     }
 }
 
-fn tiers(service: &Service, now: Instant) -> Vec<TierSnapshot> {
-    let shares = Seen::of(service, now).shares(service);
+fn search(service: &Service) -> Option<SearchSnapshot> {
+    let by = match service.settings().endpoints {
+        Endpoints::Listed(_) => return None,
+        Endpoints::Dns(_) => "dns",
+        Endpoints::File(_) => "file",
+    };
+    let fault = match &*service.answer.borrow() {
+        Some(Err(missing)) => Some(missing.to_string()),
+        Some(Ok(())) => None,
+        None => Some("no answer yet".to_owned()),
+    };
+    Some(SearchSnapshot { by, fault })
+}
+
+fn tiers(seen: &Seen, service: &Service) -> Vec<TierSnapshot> {
+    let shares = seen.shares(service);
     let tier = |(tier, share): (&Tier, f64)| TierSnapshot { tier: tier.number, share };
-    if shares.len() > 1 { service.tiers.iter().zip(shares).map(tier).collect() } else { vec![] }
+    if shares.len() > 1 { seen.members.tiers.iter().zip(shares).map(tier).collect() } else { vec![] }
 }
 
 impl EndpointSnapshot {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
@@ -32,6 +32,8 @@ pub struct ServiceState {
     /// Health is decided under this lock: on reloads, by probes, and on the path only when an endpoint has just failed often
     /// enough or a worker sees that something changed.
     table: Mutex<Table>,
+    /// Endpoints that left.
+    draining: Mutex<Vec<Weak<EndpointState>>>,
 }
 
 impl ServiceState {
@@ -44,6 +46,7 @@ impl ServiceState {
             generation: AtomicU64::new(0),
             ejection: ArcSwapOption::empty(),
             table: Mutex::default(),
+            draining: Mutex::default(),
         })
     }
 
@@ -63,6 +66,23 @@ impl ServiceState {
 
     pub(super) fn set_ejection(&self, rule: Option<&Ejection>) {
         self.ejection.store(rule.cloned().map(Arc::new));
+    }
+
+    /// These are no endpoints any more: they get no new requests, and those that they have go on to their end.
+    pub(super) fn drain<'a>(&self, gone: impl Iterator<Item = &'a Arc<EndpointState>>) {
+        let mut draining = self.draining.lock().unwrap_or_else(PoisonError::into_inner);
+        draining.retain(|endpoint| endpoint.strong_count() > 0);
+        for endpoint in gone {
+            tracing::info!(service = &*self.name, endpoint = %endpoint.address, in_flight = endpoint.in_flight(), "endpoint removed");
+            draining.push(Arc::downgrade(endpoint));
+        }
+    }
+
+    /// The addresses that are no endpoints any more and still have requests, and how many.
+    pub fn draining(&self) -> Vec<(SocketAddr, u32)> {
+        let draining = self.draining.lock().unwrap_or_else(PoisonError::into_inner);
+        let busy = draining.iter().filter_map(Weak::upgrade).map(|one| (one.address, one.in_flight()));
+        busy.filter(|(_, in_flight)| *in_flight > 0).collect()
     }
 
     /// For reading; what changes health goes through [`ServiceState::decide`].

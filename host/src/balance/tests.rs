@@ -7,7 +7,7 @@ use tokio::runtime::Runtime;
 
 use super::health::{ProbeFailure, State};
 use super::*;
-use crate::config::{Balance, Ejection, Endpoint, HttpProbe, Probe, ProbeKind};
+use crate::config::{Balance, Ejection, Endpoint, Endpoints, HttpProbe, Probe, ProbeKind};
 
 mod outliers;
 mod picks;
@@ -22,9 +22,11 @@ fn address(n: usize) -> SocketAddr {
 fn settings(weights: &[u32]) -> config::Service {
     config::Service {
         name: "orders".into(),
-        endpoints: (weights.iter().enumerate())
-            .map(|(n, weight)| Endpoint { address: address(n), weight: *weight, tier: 1 })
-            .collect(),
+        endpoints: Endpoints::Listed(
+            (weights.iter().enumerate())
+                .map(|(n, weight)| Endpoint { address: address(n), weight: *weight, tier: 1 })
+                .collect(),
+        ),
         algorithm: Balance::RoundRobin,
         connect_timeout: Duration::from_secs(2),
         timeout: Duration::from_secs(30),
@@ -271,7 +273,7 @@ fn a_reload_keeps_what_is_known_and_forgets_what_left() {
     let lease = Balancer::new(Arc::clone(&before), 0, world.now).pick(&ask(&[], world.now, 0)).unwrap();
 
     let after = world.apply(&settings(&[2; 6]));
-    assert!(after.endpoints().iter().zip(before.endpoints()).all(|(new, old)| Arc::ptr_eq(new, old)));
+    assert!(after.endpoints().iter().zip(before.endpoints()).all(|(new, old)| Arc::ptr_eq(new, &old)));
     assert_eq!((after.endpoints()[1].ready(), after.state().in_flight()), (false, 1));
     drop(lease);
     assert_eq!(after.state().in_flight(), 0);
@@ -299,7 +301,7 @@ fn without_a_probe_bad_probes_are_forgotten_and_late_ones_ignored() {
     let world = World::new();
     let probed = config::Service { probe: Some(probe(ProbeKind::Tcp, 1, 1)), ..settings(&[1, 1]) };
     let service = world.apply(&probed);
-    let endpoint = &service.endpoints()[0];
+    let endpoint = &Arc::clone(&service.endpoints()[0]);
     let rule = service.state().table().rule(address(0)).unwrap();
     world.probed(endpoint, false);
     assert!(!endpoint.ready());

@@ -140,9 +140,12 @@ impl<'a> Trial<'a> {
     }
 }
 
-/// The services that the API's plugin may name. Nobody connects to them, and nobody probes them.
+/// The services that the API's plugin may name. Nobody connects to them, probes them or looks for their endpoints.
 fn services(config: &Config, api: &config::Api) -> BTreeMap<Arc<str>, Rc<Service>> {
-    let quiet = |service: &config::Service| config::Service { probe: None, ..service.clone() };
+    let quiet = |service: &config::Service| {
+        let endpoints = config::Endpoints::Listed(service.endpoints.listed().to_vec());
+        config::Service { endpoints, probe: None, ..service.clone() }
+    };
     let settings = config.services.iter().map(|(name, service)| (Arc::clone(name), quiet(service))).collect();
     let services = Services::new(tokio::runtime::Handle::current()).apply(&settings, Instant::now());
     let may = api.services.iter().filter_map(|name| services.get_key_value(name));

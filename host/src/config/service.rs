@@ -13,11 +13,13 @@ use super::source::Space;
 use super::table::{Kind, Node, Table};
 
 mod balance;
+mod discovery;
 mod ejection;
 mod probe;
 mod retry;
 
 pub use balance::{Affinity, Balance};
+pub use discovery::{Dns, DnsQuestion, Endpoints};
 pub use ejection::Ejection;
 pub use probe::{HttpProbe, Probe, ProbeKind};
 pub use retry::{Retry, RetryOn};
@@ -27,8 +29,8 @@ pub use retry::{Retry, RetryOn};
 pub struct Service {
     /// Its name in the configuration.
     pub name: Arc<str>,
-    /// At least one, all different.
-    pub endpoints: Vec<Endpoint>,
+    /// Where its endpoints come from.
+    pub endpoints: Endpoints,
     /// How an endpoint is picked.
     pub algorithm: Balance,
     /// The longest a connection may take to open.
@@ -61,8 +63,7 @@ pub struct Service {
 impl Service {
     pub(super) fn read(t: &mut Table<'_>) -> Option<Self> {
         let name = t.name();
-        let list = List { of: AnyEndpoint { service: name }, least: 1 };
-        let endpoints = t.need("endpoints", "Its addresses, each perhaps with a weight.", &list);
+        let endpoints = Endpoints::read(t, name);
         let probe = record(|t| Probe::read(t, name));
         let ejection = OrFalse(record(|t| Some(Ejection::read(t))));
         let about_ejection = "When an endpoint that fails requests gets none for a while; `false`: never.";
@@ -117,6 +118,12 @@ pub struct Endpoint {
     pub weight: u32,
     /// Which tier it is of, from 1 on: a later one gets requests where too few endpoints of the earlier ones are left.
     pub tier: u32,
+}
+
+/// The `endpoints` of a file that lists nothing else.
+pub(super) fn listed(t: &mut Table<'_>, service: &str) -> Option<Vec<Endpoint>> {
+    let list = List { of: AnyEndpoint { service }, least: 1 };
+    t.need("endpoints", "Its addresses, each perhaps with a weight.", &list)
 }
 
 /// An endpoint as people write it: an address, or a table with it.

@@ -54,7 +54,7 @@ fn a_complete_file_is_read_whole() {
     let partner = KeySet::Pem { file: "/etc/keys/partner.pem".into(), algorithm: Algorithm::EdDsa };
     assert_eq!(config.keys["partner"], partner);
     let users = &config.services["users"];
-    assert_eq!(users.endpoints[1], Endpoint { address: socket("127.0.0.1:9102"), weight: 2, tier: 2 });
+    assert_eq!(users.endpoints.listed()[1], Endpoint { address: socket("127.0.0.1:9102"), weight: 2, tier: 2 });
     let kind = ProbeKind::Http(HttpProbe {
         path: "/healthz?deep=1".into(),
         host: "users.internal".into(),

@@ -18,6 +18,7 @@ mod compiling;
 mod contract;
 mod corpus;
 mod cors;
+mod discovery;
 mod edge;
 mod examples;
 mod forwarding;

@@ -100,15 +100,14 @@ fn a_new_one_starts_slowly_beside_old_ones() {
 
 /// Two endpoints of tier 1 and two of tier 2.
 fn tiered(algorithm: Balance) -> config::Service {
-    let mut tiered = config::Service {
+    let tiered = config::Service {
         probe: Some(probe(ProbeKind::Tcp, 1, 1)),
         algorithm,
         enough_percent: 100,
         ..settings(&[1; 4])
     };
-    tiered.endpoints[2].tier = 2;
-    tiered.endpoints[3].tier = 2;
-    tiered
+    let endpoint = |n| Endpoint { address: address(n), weight: 1, tier: 1 + n as u32 / 2 };
+    config::Service { endpoints: Endpoints::Listed((0..4).map(endpoint).collect()), ..tiered }
 }
 
 /// How many of so many requests each endpoint gets.

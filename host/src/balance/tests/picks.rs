@@ -115,7 +115,7 @@ fn the_table_of_a_reload_with_the_same_endpoints_is_the_same() {
     let world = World::new();
     let first = world.apply(&hashing(&[1, 2]));
     let same = world.apply(&config::Service { idle_connections: 5, ..hashing(&[1, 2]) });
-    assert!(Arc::ptr_eq(&first.tiers, &same.tiers));
+    assert!(Arc::ptr_eq(&first.members.load().tiers, &same.members.load().tiers));
     let other = world.apply(&hashing(&[2, 2]));
-    assert!(!Arc::ptr_eq(&first.tiers, &other.tiers));
+    assert!(!Arc::ptr_eq(&first.members.load().tiers, &other.members.load().tiers));
 }

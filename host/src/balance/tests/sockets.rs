@@ -66,6 +66,7 @@ fn closed() -> (TcpSocket, SocketAddr) {
 
 fn probed(addresses: &[SocketAddr], probe: Probe) -> config::Service {
     let endpoints = addresses.iter().map(|address| Endpoint { address: *address, weight: 1, tier: 1 }).collect();
+    let endpoints = Endpoints::Listed(endpoints);
     config::Service { endpoints, probe: Some(probe), ..settings(&[]) }
 }
 
@@ -79,7 +80,7 @@ fn an_endpoint_falls_and_rises_with_its_status() {
     world.runtime.block_on(async {
         let (site, address) = site(503).await;
         let service = world.apply(&probed(&[address], probe(http(), 2, 3)));
-        let endpoint = &service.endpoints()[0];
+        let endpoint = &Arc::clone(&service.endpoints()[0]);
         assert_eq!(changed(endpoint, 0).await, 1);
         assert_eq!(state(endpoint), State::Unhealthy(ProbeFailure::Status(503)));
         assert_eq!(site.asked.load(Ordering::SeqCst), 3, "it falls at the third failure");

@@ -34,7 +34,7 @@ fn all_faults_come_at_once_in_the_order_of_lines() {
         said(text),
         [
             "1: `what`: unknown",
-            "2: `service.a.endpoints`: missing",
+            "2: `service.a`: one of `endpoints`, `dns`, `endpoints_file` is missing",
             "4: `server.workers`: not from 1 to 1024",
             "5: `server.listen`: an integer where an address like `127.0.0.1:8080` belongs",
             "7: `log.level`: not one of `error`, `warn`, `info`, `debug`",
@@ -178,6 +178,20 @@ fn services_are_checked() {
         assert_eq!(said(&service(&format!("balance = 'maglev'\naffinity = {affinity}"))), [fault], "{affinity}");
     }
     each(&[
+        (
+            "[service.a]\nendpoints = ['127.0.0.1:1']\nendpoints_file = 'a'",
+            "1: `service.a`: only one of `endpoints`, `dns`, `endpoints_file` can be there",
+        ),
+        ("[service.a]\ndns = { name = 'a' }", "2: `service.a.dns.port`: missing"),
+        ("[service.a]\ndns = { name = 'a b', port = 1 }", "2: `service.a.dns.name`: not a name like `orders.internal`"),
+        (
+            "[service.a]\ndns = { srv = 'a', port = 1 }",
+            "2: `service.a.dns.port`: only for `name`: SRV records have their ports",
+        ),
+        (
+            "[service.a]\ndns = { srv = 'a', least_time = '2m', most_time = '1m' }",
+            "2: `service.a.dns.most_time`: `least_time` is longer than `most_time`",
+        ),
         ("[service.a]\nendpoints = []", "2: `service.a.endpoints`: empty"),
         ("[service.a]\nendpoints = ['127.0.0.1:0']", "2: `service.a.endpoints[0]`: port 0 is no endpoint's"),
         (

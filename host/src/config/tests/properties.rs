@@ -137,7 +137,7 @@ proptest! {
         prop_assert_eq!(config.apis.len(), services.len());
         for (name, expected) in &services {
             let read = &config.services[name.as_str()];
-            let weights = read.endpoints.iter().map(|endpoint| (endpoint.address.port(), endpoint.weight));
+            let weights = read.endpoints.listed().iter().map(|endpoint| (endpoint.address.port(), endpoint.weight));
             prop_assert_eq!(&weights.collect::<BTreeMap<_, _>>(), &expected.weights);
             let (timeout, most, ejects) = (expected.timeout, expected.most, expected.ejects);
             prop_assert_eq!((read.timeout, read.retry.as_ref().map(|retry| retry.most), read.ejection.is_some()), (timeout, Some(most), ejects));
