@@ -201,7 +201,10 @@ fn take_own(request: &mut Strict) {
         assert_eq!(request.values(name), [value.as_bytes()], "{name}: {request:?}");
         request.fields.retain(|(field, _)| field != name);
     }
-    request.fields.retain(|(field, _)| field != "x-request-id");
+    let [trace] = request.values("traceparent")[..] else { panic!("one trace: {request:?}") };
+    let parts: Vec<_> = trace.split(|byte| *byte == b'-').map(<[u8]>::len).collect();
+    assert_eq!(parts, [2, 32, 16, 2], "a trace of the gateway's: {request:?}");
+    request.fields.retain(|(field, _)| !["x-request-id", "traceparent"].contains(&field.as_str()));
     let last = request.fields.iter().rposition(|(field, _)| field == "via").unwrap_or_else(|| panic!("{request:?}"));
     let (_, via) = request.fields.remove(last);
     assert!(via.ends_with(b" gatewright"), "{}", via.escape_ascii());

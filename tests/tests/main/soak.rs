@@ -92,16 +92,21 @@ impl Load {
         self.failed += other.failed;
         self.versions.extend(other.versions);
         self.times.extend(other.times);
+        self.times.sort_unstable();
+    }
+
+    fn p99(&self) -> Duration {
+        self.times.get(self.times.len() * 99 / 100).copied().unwrap_or_default()
     }
 }
 
-/// Asks again and again on a connection that is kept.
-async fn ask(program: Arc<Program>, stop: Arc<AtomicBool>) -> Load {
+/// Asks for this again and again on a connection that is kept.
+async fn ask(program: Arc<Program>, target: &'static str, stop: Arc<AtomicBool>) -> Load {
     let mut load = Load::default();
     let connection = program.http1().await;
     while !stop.load(Relaxed) {
         let began = Instant::now();
-        let answer = connection.get("/").tried().await.expect("the connection is kept");
+        let answer = connection.get(target).tried().await.expect("the connection is kept");
         load.times.push(began.elapsed());
         load.requests += 1;
         load.failed += usize::from(answer.status != 200);
@@ -133,7 +138,8 @@ struct Swaps {
 /// As many files, every other one broken, spread over this time.
 async fn swaps(program: &Arc<Program>, files: usize, time: Duration) -> Swaps {
     let stop = Arc::new(AtomicBool::new(false));
-    let clients: Vec<_> = (0..CLIENTS).map(|_| tokio::spawn(ask(Arc::clone(program), Arc::clone(&stop)))).collect();
+    let clients: Vec<_> =
+        (0..CLIENTS).map(|_| tokio::spawn(ask(Arc::clone(program), "/", Arc::clone(&stop)))).collect();
     let began = Instant::now();
     let mut live_after = Vec::new();
     for file in 0..files {
@@ -152,7 +158,6 @@ async fn swaps(program: &Arc<Program>, files: usize, time: Duration) -> Swaps {
         load.add(client.await.unwrap());
     }
     live_after.sort_unstable();
-    load.times.sort_unstable();
     Swaps { files, took, load, live_after }
 }
 
@@ -167,14 +172,13 @@ impl Swaps {
 impl fmt::Display for Swaps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { files, took, load, live_after } = self;
-        let p99 = load.times.get(load.times.len() * 99 / 100).copied().unwrap_or_default();
         let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
         let middle = live_after.get(live_after.len() / 2).copied().unwrap_or_default();
         writeln!(f, "{files} files in {:.1} s under load, every other one broken", took.as_secs_f64())?;
         writeln!(f, "  requests           {:>9}", load.requests)?;
         writeln!(f, "  failed             {:>9}", load.failed)?;
         writeln!(f, "  versions seen      {:>9}  of {}", load.versions.len(), live_after.len() + 1)?;
-        writeln!(f, "  latency p99        {:>9.2} ms", milliseconds(p99))?;
+        writeln!(f, "  latency p99        {:>9.2} ms", milliseconds(load.p99()))?;
         writeln!(f, "  latency most       {:>9.2} ms", load.times.last().copied().map_or(0.0, milliseconds))?;
         writeln!(f, "  live after, median {middle:>9} ms")?;
         writeln!(f, "  live after, most   {:>9} ms", live_after.last().copied().unwrap_or_default())
@@ -219,6 +223,68 @@ impl fmt::Display for Memory {
     }
 }
 
+/// Two APIs: one has a plugin that never comes back from a call.
+const NEIGHBOURS: &str = r#"
+    server = { workers = 2 }
+    log = { access = false }
+    service.orders = { endpoints = ["127.0.0.1:9"] }
+    [[api]]
+    name = "calm"
+    services = ["orders"]
+    routing = { plugin = "one" }
+    [[api]]
+    name = "spins"
+    paths = ["/spins"]
+    services = ["orders"]
+    routing = { plugin = "spins" }
+"#;
+
+/// The latency that 99 of 100 requests kept which do not use a plugin that spins: before that was ever asked, and from its
+/// suspension on, its trials included.
+struct Neighbours {
+    p99: [Duration; 2],
+}
+
+async fn neighbours(time: Duration) -> Neighbours {
+    let spins = guest(include_str!("../../guests/spin-in-call.wat"));
+    let setup = setup(NEIGHBOURS).plugin("one", &says("calm")).plugin("spins", &spins);
+    let program = Arc::new(gatewright().start(setup).await);
+    let before = p99_beside(&program, "/", time).await;
+    until("a suspension", async || {
+        program.get("/spins").await.is(503);
+        let plugin = program.admin("/plugins").await.is(200).json()["spins"].clone();
+        plugin["uses"][0]["suspended"].as_bool().unwrap().then_some(())
+    })
+    .await;
+    Neighbours { p99: [before, p99_beside(&program, "/spins", time).await] }
+}
+
+/// The latency of calm requests, while another client asks for `other` without a pause.
+async fn p99_beside(program: &Arc<Program>, other: &'static str, time: Duration) -> Duration {
+    let stop = Arc::new(AtomicBool::new(false));
+    let client = |target| tokio::spawn(ask(Arc::clone(program), target, Arc::clone(&stop)));
+    let (other, clients) = (client(other), (0..CLIENTS).map(|_| client("/")).collect::<Vec<_>>());
+    tokio::time::sleep(time).await;
+    stop.store(true, Relaxed);
+    other.await.unwrap();
+    let mut load = Load::default();
+    for client in clients {
+        load.add(client.await.unwrap());
+    }
+    assert_eq!(load.failed, 0);
+    load.p99()
+}
+
+impl fmt::Display for Neighbours {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [before, after] = self.p99.map(|time| time.as_secs_f64() * 1000.0);
+        writeln!(f, "requests beside a plugin that spins")?;
+        writeln!(f, "  p99 before         {before:>9.2} ms")?;
+        writeln!(f, "  p99 suspended      {after:>9.2} ms")?;
+        writeln!(f, "  of what it was     {:>9.2} (goal: at most 1.5)", after / before)
+    }
+}
+
 async fn start() -> Arc<Program> {
     Arc::new(gatewright().start(setup(SHOP).plugin("one", &version("version"))).await)
 }
@@ -238,6 +304,7 @@ async fn soak() {
     println!("\n{swaps}");
     let memory = memory(&*start().await, [50, 1000]).await;
     println!("{memory}");
+    println!("{}", neighbours(Duration::from_secs(10)).await);
     swaps.check();
     assert!(swaps.took < Duration::from_secs(66), "200 swaps took {:?}", swaps.took);
     assert!(swaps.live_after.last().is_some_and(|most| *most <= 1000), "live within a second");
