@@ -53,7 +53,11 @@ impl Call {
         Self::to(address, "GET", target)
     }
 
-    pub(crate) fn to(address: SocketAddr, method: &str, target: &str) -> Self {
+    /// A request with this method on a connection of its own to any address.
+    ///
+    /// # Panics
+    /// It is no method.
+    pub fn to(address: SocketAddr, method: &str, target: &str) -> Self {
         Self::new(To::Address(address), method, target)
     }
 

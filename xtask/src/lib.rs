@@ -4,6 +4,7 @@
 
 pub mod bench;
 pub mod demo;
+pub mod drill;
 pub mod guests;
 pub mod house;
 pub mod packages;

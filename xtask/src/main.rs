@@ -1,7 +1,7 @@
 //! Arguments, then one call.
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, guests, run, soak, test, wasm};
+use xtask::{bench, drill, guests, run, soak, test, wasm};
 
 /// Builds, tests, runs and measures Gatewright.
 #[derive(Parser)]
@@ -29,6 +29,8 @@ enum Command {
     Bench(bench::Options),
     /// Swap plugins for minutes, half of them broken, under load, and look at the memory afterwards.
     Soak(soak::Options),
+    /// Kill, stop, slow down and remove endpoints under load, and show what clients noticed.
+    Drill(drill::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -39,5 +41,6 @@ fn main() -> anyhow::Result<()> {
         Command::Run => run::run(),
         Command::Bench(options) => bench::bench(&options),
         Command::Soak(options) => soak::soak(&options),
+        Command::Drill(options) => drill::drill(&options),
     }
 }

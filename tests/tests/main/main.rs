@@ -19,6 +19,7 @@ mod contract;
 mod corpus;
 mod cors;
 mod discovery;
+mod drill;
 mod edge;
 mod examples;
 mod forwarding;
