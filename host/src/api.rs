@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::auth::Auth;
 use crate::config;
@@ -30,6 +31,8 @@ pub struct Api {
     pub body_bytes: u64,
     /// Whether its requests may be sent twice, whatever their method.
     pub repeatable: bool,
+    /// The longest from a request's head to the last byte of its answer; none: any.
+    pub request_timeout: Option<Duration>,
     /// Fields that no client may send: identity fields and the gateway's own.
     pub stripped: Rc<Stripped>,
     /// What scripts of other origins may do; none: the service says.

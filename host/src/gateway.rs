@@ -4,6 +4,7 @@
 //! configuration on one worker; a request keeps the one that it began with.
 
 use std::cell::{Cell, RefCell};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response};
 use hyper::body::Incoming;
+use tokio::time::{sleep_until, timeout_at};
 
 use crate::api::{Api, Apis};
 use crate::clean::{self, Bounds, Cleaned};
@@ -173,18 +175,36 @@ async fn carry(
     now: Instant,
 ) -> Result<Passed, Refusal> {
     let api = begin(gateway, request, &mut exchange.record)?;
+    let until = api.request_timeout.map(|most| (now + most).into());
+    exchange.deadline = until.map(|until| Box::pin(sleep_until(until)));
+    let passing = pin!(pass(worker, gateway, &api, request, exchange, now));
+    match until {
+        None => passing.await,
+        Some(until) => timeout_at(until, passing).await.unwrap_or(Err(Refusal::Late)),
+    }
+}
+
+/// The stages of an API, one after the other.
+async fn pass(
+    worker: &Rc<Worker>,
+    gateway: &Gateway,
+    api: &Api,
+    request: &mut Request,
+    exchange: &mut Exchange,
+    now: Instant,
+) -> Result<Passed, Refusal> {
     let id = exchange.record.id.clone();
     let scene = Scene { budget: &gateway.budget, id: &id, now, nanoseconds: nanoseconds(now) };
-    let mut clock = Lap { api: &api, since: now };
+    let mut clock = Lap { api, since: now };
 
-    let admission = limit_address(&api, request, &scene, &mut clock).await?;
+    let admission = limit_address(api, request, &scene, &mut clock).await?;
     if request.sharing.as_ref().is_some_and(Sharing::is_preflight) {
         return Ok(Passed::Preflight);
     }
     api.auth.identify(request, &scene).await?;
     exchange.record.caller.clone_from(&request.caller);
     clock.lap(Span::Auth);
-    let admission = limit_caller(&api, request, admission, &mut clock).await?;
+    let admission = limit_caller(api, request, admission, &mut clock).await?;
     api.validation.check(request, &scene).await?;
     clock.lap(Span::Validation);
     let routed = api.routing.route(request, &api.stripped, &scene, worker.random()).await?;

@@ -76,6 +76,8 @@ pub enum Refusal {
     Garbled(String),
     /// The endpoint did not answer in time.
     Slow,
+    /// All of it took longer than the API lets a request take.
+    Late,
 }
 
 /// A plugin's no, as fields and parts of a problem document.
@@ -197,6 +199,7 @@ impl Refusal {
             Self::Broken(_) => (StatusCode::BAD_GATEWAY, "The service broke off"),
             Self::Garbled(_) => (StatusCode::BAD_GATEWAY, "The service did not answer as HTTP"),
             Self::Slow => (StatusCode::GATEWAY_TIMEOUT, "The service did not answer in time"),
+            Self::Late => (StatusCode::GATEWAY_TIMEOUT, "The request took too long"),
         }
     }
 
@@ -222,7 +225,8 @@ impl Refusal {
             | Self::NoConnection(_)
             | Self::Broken(_)
             | Self::Garbled(_)
-            | Self::Slow => Outcome::Service,
+            | Self::Slow
+            | Self::Late => Outcome::Service,
         }
     }
 
@@ -254,7 +258,13 @@ impl Refusal {
     fn closes(&self) -> bool {
         matches!(
             self,
-            Self::Unclean(_) | Self::BodyTooLong | Self::BodySlow | Self::BodyBroken | Self::MediaType | Self::NoRoom
+            Self::Unclean(_)
+                | Self::BodyTooLong
+                | Self::BodySlow
+                | Self::BodyBroken
+                | Self::MediaType
+                | Self::NoRoom
+                | Self::Late
         )
     }
 

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::cors::Cors;
 use super::groups::{List, OrFalse, Settings, record};
-use super::kinds::{Flag, Name, Parsed, Role, Size, Words};
+use super::kinds::{Flag, Name, Parsed, Role, Size, TIMEOUT, Words};
 use super::limit::Limit;
 use super::source::Space;
 use super::table::Table;
@@ -40,6 +41,8 @@ pub struct Api {
     pub limits: Vec<Limit>,
     /// The longest request body; `None`: any.
     pub body_bytes: Option<u64>,
+    /// The longest from a request's head to the last byte of its answer; `None`: any.
+    pub request_timeout: Option<Duration>,
     /// What scripts of other origins may do; `None`: the service says.
     pub cors: Option<Cors>,
     /// Whether its requests may be sent twice, whatever their method.
@@ -75,6 +78,8 @@ impl Api {
         let limits = t.given("limit", "Limits: all must have room.", &limits).unwrap_or_default();
         let size = OrFalse(Size(0..=1 << 40));
         let body_bytes = t.or("body", "The longest request body; `false`: any.", Some(10 << 20), &size);
+        let total = "The longest from a request's head to the last byte of its answer; `false`: any, as each wait has its own bound.";
+        let request_timeout = t.or("request_timeout", total, None, &OrFalse(TIMEOUT));
         let cors = "What scripts of other origins may do in a browser (CORS); absent: the service says.";
         let cors = t.given("cors", cors, &record(Cors::read));
         let repeatable = "Whether its requests may be sent twice where that helps, whatever their method.";
@@ -92,6 +97,7 @@ impl Api {
             services,
             limits,
             body_bytes,
+            request_timeout,
             cors,
             repeatable,
         })

@@ -232,6 +232,7 @@ impl Site {
             routing,
             repeatable: settings.repeatable,
             body_bytes: settings.body_bytes.unwrap_or(u64::MAX),
+            request_timeout: settings.request_timeout,
             stripped: Rc::new(Stripped::new(identity)),
             cors: settings.cors.as_ref().map(|cors| Rc::new(Cors::new(cors))),
         })

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::Sleep;
 
 use super::pool::{Connection, Pool};
 use crate::balance::{Lease, Outcome};
@@ -27,6 +28,8 @@ pub struct Exchange {
     pub ending: Option<Ending>,
     /// Its places within the limits.
     pub permits: Permits,
+    /// When all of it must have passed; none: when it has.
+    pub deadline: Option<Pin<Box<Sleep>>>,
     /// Keeps the client's connection open.
     pub busy: Busy,
 }
@@ -35,7 +38,7 @@ impl Exchange {
     /// The client's connection is busy until this is dropped.
     #[must_use]
     pub fn new(record: Record, busy: Busy) -> Self {
-        Self { record, ending: None, permits: Permits::default(), busy }
+        Self { record, ending: None, permits: Permits::default(), deadline: None, busy }
     }
 
     /// There is an answer.
@@ -98,6 +101,9 @@ pub enum OutgoingFault {
     /// The service paused for too long.
     #[error("the service paused for too long")]
     Slow,
+    /// All of the request took longer than its API lets it.
+    #[error("the request took too long")]
+    Late,
 }
 
 impl Outgoing {
@@ -126,7 +132,14 @@ impl Body for Outgoing {
         let frame = match &mut this.source {
             Source::Own(bytes) if bytes.is_empty() => return Poll::Ready(None),
             Source::Own(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
-            Source::Service(incoming) => ready!(poll_service(incoming, this.exchange.ending.as_mut(), cx)),
+            Source::Service(incoming) => {
+                let deadline = this.exchange.deadline.as_mut();
+                if deadline.is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
+                    Some(Err(OutgoingFault::Late))
+                } else {
+                    ready!(poll_service(incoming, this.exchange.ending.as_mut(), cx))
+                }
+            }
         };
         match &frame {
             Some(Ok(frame)) => {

@@ -43,7 +43,7 @@ impl Refusal {
             Self::NoConnection(fault) => unconnected(fault),
             Self::Broken(_) => error!("connection_terminated"),
             Self::Garbled(_) => error!("http_protocol_error"),
-            Self::Slow => error!("http_response_timeout"),
+            Self::Slow | Self::Late => error!("http_response_timeout"),
         }
     }
 }

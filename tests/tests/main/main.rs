@@ -18,6 +18,7 @@ mod compiling;
 mod contract;
 mod corpus;
 mod cors;
+mod deadlines;
 mod discovery;
 mod drill;
 mod edge;
