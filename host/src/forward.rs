@@ -25,6 +25,7 @@ mod outgoing;
 mod pool;
 mod retry;
 mod upgrade;
+mod version;
 
 use outgoing::Ending;
 pub use outgoing::{Exchange, Outgoing};
@@ -93,7 +94,7 @@ pub async fn forward(
     let service = &route.service;
     let settings = service.settings();
     exchange.record.service = Some(Arc::clone(&settings.name));
-    let mut time = Time::new(settings, route, now);
+    let mut time = Time::new(settings, route, request.upgrade, now);
     let affinity = affinity::affinity(settings, route, request);
     let mut upgrade = request.upgrade.then(|| upgrade::Client::of(request)).flatten();
     let marks = (request.repeatable, request.upgrade);
@@ -150,13 +151,15 @@ struct Time {
     of_try: Instant,
     /// Whether a plugin made it shorter than the service's own: then a timeout is not the endpoint's fault.
     shortened: bool,
+    /// Whether another protocol is asked for.
+    upgrade: bool,
 }
 
 impl Time {
-    fn new(settings: &config::Service, route: &Route, now: Instant) -> Self {
+    fn new(settings: &config::Service, route: &Route, upgrade: bool, now: Instant) -> Self {
         let shortened = route.target().and_then(|target| target.timeout).filter(|most| *most < settings.timeout);
         let until = now + shortened.unwrap_or(settings.timeout);
-        Self { until, of_try: until, shortened: shortened.is_some() }
+        Self { until, of_try: until, shortened: shortened.is_some(), upgrade }
     }
 
     /// A try begins.
@@ -206,7 +209,7 @@ async fn attempt(
     exchange: &mut Exchange,
 ) -> Result<Response<Incoming>, Fault> {
     loop {
-        let (mut connection, reused) = match pool.connection(time.of_try, now).await {
+        let (mut connection, reused) = match pool.connection(time.upgrade, time.of_try, now).await {
             Ok(connection) => connection,
             Err(_) if time.shortened && Instant::now() >= time.until => return Err(Fault::last(Refusal::Slow)),
             Err(cause) => {
@@ -214,7 +217,10 @@ async fn attempt(
                 return Err(Fault::unsent(Refusal::NoConnection(cause)));
             }
         };
-        let request = outbound.take().expect("a request that was not sent is put back");
+        let mut request = outbound.take().expect("a request that was not sent is put back");
+        if version::speak(&mut request, connection.is_http2()).is_none() {
+            return Err(Fault::last(Refusal::Broken("the authority is none of HTTP/2".into())));
+        }
         match connection.send(request, time.of_try).await {
             Some(Ok(response)) => {
                 match response.status().as_u16() {
@@ -229,7 +235,7 @@ async fn attempt(
                 *outbound = fault.take_message();
                 match outbound {
                     // A connection that died while it was idle: not the endpoint's fault, and nothing was sent.
-                    Some(_) if reused => {}
+                    Some(_) if reused => pool.leave(),
                     Some(_) => {
                         lease.report(Outcome::Reset, Instant::now());
                         return Err(Fault::unsent(Refusal::Broken(fault.into_error().to_string())));
@@ -238,6 +244,7 @@ async fn attempt(
                 }
             }
             None => {
+                pool.leave();
                 let (over, now) = (time.is_over(), Instant::now());
                 lease.report(if over && time.shortened { Outcome::Neutral } else { Outcome::Timeout }, now);
                 return Err(Fault { cause: (!over).then_some(RetryOn::Timeout), refusal: Refusal::Slow });

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -25,6 +25,8 @@ pub struct Seen {
     pub method: String,
     /// Path and query.
     pub target: String,
+    /// The version that it came in.
+    pub version: http::Version,
     /// All fields.
     pub headers: HeaderMap,
     /// What has come of its body.
@@ -279,9 +281,20 @@ async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>, mut stopped
 async fn connection(stream: TcpStream, shared: Arc<Shared>) {
     let _ = stream.set_nodelay(true);
     let answer = hyper::service::service_fn(move |request| answer(request, Arc::clone(&shared)));
+    if speaks_http2(&stream).await {
+        let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        let _ = connection.serve_connection(TokioIo::new(stream), answer).await;
+        return;
+    }
     let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
     // A gateway that closes its connections is as it should be.
     let _ = connection.with_upgrades().await;
+}
+
+/// Whether a connection begins as HTTP/2 with prior knowledge does.
+async fn speaks_http2(stream: &TcpStream) -> bool {
+    let mut first = [0; 3];
+    matches!(stream.peek(&mut first).await, Ok(3)) && first == *b"PRI"
 }
 
 /// Why a connection is closed without an answer.
@@ -302,6 +315,7 @@ async fn answer(mut request: Request<Incoming>, shared: Arc<Shared>) -> Result<R
     let seen = Seen {
         method: head.method.to_string(),
         target: head.uri.to_string(),
+        version: head.version,
         headers: head.headers,
         body: Vec::new(),
         trailers: None,

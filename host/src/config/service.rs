@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use toml::de::DeValue;
 
 use super::groups::{List, OrFalse, record};
-use super::kinds::{Address, Count, SPAN, TIMEOUT};
+use super::kinds::{Address, Count, Flag, SPAN, TIMEOUT};
 use super::source::Space;
 use super::table::{Kind, Node, Table};
 
@@ -41,6 +41,8 @@ pub struct Service {
     pub body_timeout: Duration,
     /// The longest that an upgraded connection may be silent both ways.
     pub upgrade_timeout: Duration,
+    /// Whether it is spoken to in HTTP/2, with prior knowledge.
+    pub http2: bool,
     /// Idle connections kept per worker and endpoint.
     pub idle_connections: usize,
     /// How long an idle connection is kept.
@@ -74,6 +76,7 @@ impl Service {
         let upgrade = "The longest that an upgraded connection (WebSocket) may be silent both ways.";
         let retry = OrFalse(record(|t| Some(Retry::read(t))));
         let about_retry = "When a request is tried again, on another endpoint; `false`: never.";
+        let http2 = "Whether it is spoken to in HTTP/2, with prior knowledge; upgrades go in HTTP/1.1 all the same.";
         let idle = "Idle connections kept per worker and endpoint.";
         let algorithm = Balance::read(t);
         let slow_start = t.or("slow_start", about_start, Duration::ZERO, &SPAN);
@@ -92,6 +95,7 @@ impl Service {
             timeout: t.or("timeout", "The longest until the response begins.", SECOND * 30, &TIMEOUT),
             body_timeout: t.or("body_timeout", "The longest a response body may pause.", SECOND * 60, &TIMEOUT),
             upgrade_timeout: t.or("upgrade_timeout", upgrade, SECOND * 300, &TIMEOUT),
+            http2: t.or("http2", http2, false, &Flag),
             idle_connections: t.or("idle_connections", idle, 64, &Count(0..=100_000)),
             idle_timeout: t.or("idle_timeout", "How long an idle connection is kept.", SECOND * 55, &TIMEOUT),
             probe: t.given("probe", "How endpoints are probed. Default: not at all.", &probe),

@@ -31,6 +31,7 @@ mod hops;
 mod hostile;
 mod house;
 mod http2;
+mod http2_services;
 mod interim;
 mod limits;
 mod offload;

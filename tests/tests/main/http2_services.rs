@@ -1,0 +1,102 @@
+//! Services that speak HTTP/2, and gRPC through it end to end.
+
+use gatewright_tests::{Gateway, Progress, Reply, Upstream, gateway, until, upstream};
+use http::Version;
+
+const SHOP: &str = "[[api]]\nname = \"shop\"\nservice = \"orders\"\n";
+
+fn speaking_http2(orders: &Upstream, more: &str) -> Gateway {
+    gateway([orders], &format!("server.workers = 1\nservice.orders.http2 = true\n{more}{SHOP}"))
+}
+
+#[tokio::test]
+async fn a_service_is_spoken_to_in_http_2_by_setting() {
+    let orders = upstream("orders");
+    let gateway = speaking_http2(&orders, "");
+    for connection in [gateway.http1().await, gateway.http2().await] {
+        connection.call("POST", "/a?b=c").field("te", "trailers").body("hello").await.is(200).says("orders");
+    }
+    for seen in orders.seen() {
+        assert_eq!((seen.version, seen.text().as_str()), (Version::HTTP_2, "hello"));
+        assert_eq!(seen.target, "http://shop.example/a?b=c");
+        assert_eq!((seen.field("host"), seen.field("connection")), (None, None));
+        assert_eq!(seen.field("te"), Some("trailers"));
+    }
+    assert_eq!(orders.count(), 2);
+}
+
+#[tokio::test]
+async fn many_requests_share_one_connection() {
+    let orders = upstream("orders");
+    let gateway = speaking_http2(&orders, "");
+    let gate = orders.holds();
+    let connection = gateway.http2().await;
+    let calls: Vec<_> = (0..20).map(|n| tokio::spawn(connection.get(&format!("/{n}")).into_future())).collect();
+    orders.sees_requests(20).await;
+    gate.open();
+    for call in calls {
+        call.await.unwrap().is(200);
+    }
+    assert_eq!(orders.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_broke_is_replaced() {
+    let orders = upstream("orders");
+    let gateway = speaking_http2(&orders, "");
+    gateway.get("/").await.is(200);
+    orders.kill().await;
+    gateway.get("/").await.is(502);
+    orders.start();
+    until("it is there again", async || (gateway.get("/").await.status == 200).then_some(())).await;
+}
+
+#[tokio::test]
+async fn upgrades_go_in_http_1_1_all_the_same() {
+    let orders = upstream("orders");
+    let gateway = speaking_http2(&orders, "");
+    orders.answers(|_| Reply::echo("chat"));
+    let mut raw = gateway.raw().await;
+    raw.write("GET / HTTP/1.1\r\nhost: shop.example\r\nconnection: upgrade\r\nupgrade: chat\r\n\r\n").await;
+    raw.answer().await.is(101);
+    raw.write("hello").await;
+    assert_eq!(raw.bytes(5).await, b"hello");
+}
+
+#[tokio::test]
+async fn a_call_of_grpc_has_its_trailers() {
+    let orders = upstream("orders");
+    let gateway = speaking_http2(&orders, "");
+    let (reply, mut writer) = Reply::streamed();
+    orders.answers_once(reply.field("content-type", "application/grpc"));
+    let client = gateway.http2().await;
+    let call =
+        client.call("POST", "/shop.Orders/Get").field("content-type", "application/grpc").field("te", "trailers");
+    let call = tokio::spawn(call.body("\0\0\0\0\x01a").into_future());
+    writer.write("\0\0\0\0\x01b").await;
+    writer.trailers(&[("grpc-status", "5"), ("grpc-message", "none")]).await;
+    let answer = call.await.unwrap().is(200).says("\0\0\0\0\x01b");
+    assert_eq!(answer.trailers.unwrap()["grpc-status"], "5");
+    assert_eq!(orders.only().field("te"), Some("trailers"));
+}
+
+#[tokio::test]
+async fn a_stream_of_grpc_passes_both_ways_message_by_message() {
+    let orders = upstream("orders");
+    let gateway = speaking_http2(&orders, "");
+    let (reply, mut answers) = Reply::streamed();
+    orders.answers_once(reply.early());
+    let client = gateway.http2().await;
+    let (call, mut questions) = client.call("POST", "/shop.Orders/Chat").field("te", "trailers").streamed();
+    let mut coming = call.coming().await.unwrap();
+    for message in ["one", "two", "three"] {
+        questions.write(message).await;
+        orders.sees(message, |seen| seen.text().ends_with(message)).await;
+        answers.write(message).await;
+        assert_eq!(coming.chunk().await.unwrap().as_deref(), Some(message));
+    }
+    questions.end();
+    orders.sees("the end", |seen| seen.progress == Progress::Whole).await;
+    answers.trailers(&[("grpc-status", "0")]).await;
+    assert_eq!(coming.whole().await.unwrap().trailers.unwrap()["grpc-status"], "0");
+}
