@@ -38,7 +38,7 @@ pub use plugin::{Isolation, Placement, Plugin, Plugins};
 pub use server::{Cidr, Log, LogFormat, LogLevel, Server, Trace};
 pub use service::{
     Affinity, Balance, Dns, DnsQuestion, Ejection, Endpoint, Endpoints, HttpProbe, Probe, ProbeKind, Retry, RetryOn,
-    Service,
+    Service, ServiceTls,
 };
 pub use source::Fault;
 

@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 use crate::plugin::folder::{Event as FolderEvent, Watch as FolderWatch};
 use crate::plugin::{Compiler, Engine, Instance, Loaded, Pool, Use, UseName};
 use crate::server::Terms;
-use crate::tls::Tls;
+use crate::tls::{Outwards, Tls};
 
 mod plan;
 mod plugins;
@@ -79,6 +79,8 @@ struct Control {
     key_watch: Option<files::Watch>,
     tls: Option<Arc<Tls>>,
     tls_watch: Option<files::Watch>,
+    outwards: Arc<Outwards>,
+    outward_watch: Option<files::Watch>,
     plugins: BTreeMap<Arc<str>, Plugin>,
     uses: BTreeMap<UseName, Arc<Use>>,
     workers: Vec<mpsc::UnboundedSender<Update>>,
@@ -163,6 +165,7 @@ impl Control {
         }
         let tls = config.server.tls.as_ref().map(|settings| Tls::load(settings, self.tls.as_deref()));
         let tls = tls.transpose().map_err(|fault| fault.to_string())?.map(Arc::new);
+        let outwards = Outwards::load(&config.services, &self.outwards).map_err(|fault| fault.to_string())?;
         let keys = Arc::new(KeySets::load(&config.keys, &self.keys));
         let mut promoted = BTreeSet::new();
         let prepared = loop {
@@ -194,6 +197,7 @@ impl Control {
         };
         self.keys = keys;
         self.tls = tls;
+        self.outwards = Arc::new(outwards);
         self.watch_files();
         self.publish(Arc::clone(config), prepared).await;
         let serving: BTreeMap<_, _> =
@@ -213,6 +217,11 @@ impl Control {
         self.tls_watch = self.tls.as_ref().and_then(|tls| {
             tls.watch().inspect_err(|fault| tracing::error!(reason = %fault, "certificates are not watched")).ok()
         });
+        let watched = self.outwards.watch();
+        self.outward_watch = watched
+            .inspect_err(|fault| tracing::error!(reason = %fault, "certificates are not watched"))
+            .ok()
+            .flatten();
         self.key_watch = keys::watch(Arc::clone(&self.keys), |_| {})
             .inspect_err(|fault| tracing::error!(reason = %fault, "key files are not watched"))
             .ok();
@@ -236,6 +245,7 @@ impl Control {
             limits: config.apis.iter().map(|api| (Arc::clone(&api.name), limits(api))).collect(),
             failed: config.server.failed_auth.map(|rate| Arc::new(FailedAuth::new(rate, &self.tables))),
             held: Arc::clone(&self.held),
+            outwards: Arc::clone(&self.outwards),
             config: Arc::clone(&config),
         });
         let (taken, mut all_taken) = mpsc::channel(1);

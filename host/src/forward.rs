@@ -18,6 +18,7 @@ use crate::log::Record;
 use crate::refusal::Refusal;
 use crate::request::{Body, Request};
 use crate::route::Route;
+use crate::tls::Outward;
 
 mod affinity;
 pub mod headers;
@@ -41,13 +42,15 @@ pub struct Service {
     /// In the order of their addresses.
     pools: RefCell<Vec<Rc<Pool>>>,
     registry: Rc<Pools>,
+    /// None: the service is spoken to in clear.
+    tls: Option<Arc<Outward>>,
 }
 
 impl Service {
     /// Connections are kept in `registry`, which outlives reloads.
     #[must_use]
-    pub fn new(shared: Arc<balance::Service>, registry: Rc<Pools>, random: u64) -> Self {
-        Self { balancer: Balancer::new(shared, random, Instant::now()), pools: RefCell::default(), registry }
+    pub fn new(shared: Arc<balance::Service>, registry: Rc<Pools>, random: u64, tls: Option<Arc<Outward>>) -> Self {
+        Self { balancer: Balancer::new(shared, random, Instant::now()), pools: RefCell::default(), registry, tls }
     }
 
     fn settings(&self) -> &config::Service {
@@ -68,7 +71,7 @@ impl Service {
                 let known = self.balancer.service().endpoints();
                 pools.retain(|pool| known.iter().any(|endpoint| endpoint.address() == pool.address()));
                 let at = pools.partition_point(|pool| pool.address() < address);
-                let pool = self.registry.of(self.settings(), address);
+                let pool = self.registry.of(self.settings(), address, self.tls.as_ref());
                 pools.insert(at, Rc::clone(&pool));
                 Some(pool)
             }
@@ -218,7 +221,7 @@ async fn attempt(
             }
         };
         let mut request = outbound.take().expect("a request that was not sent is put back");
-        if version::speak(&mut request, connection.is_http2()).is_none() {
+        if version::speak(&mut request, connection.http2()).is_none() {
             return Err(Fault::last(Refusal::Broken("the authority is none of HTTP/2".into())));
         }
         match connection.send(request, time.of_try).await {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use gatewright::command;
 use gatewright::config::{self, Config};
-use gatewright::tls::Tls;
+use gatewright::tls::{Outwards, Tls};
 
 /// An API gateway and load balancer whose policy is WebAssembly.
 ///
@@ -70,6 +70,10 @@ fn check(file: &std::path::Path) -> ExitCode {
         Ok(config) => {
             if let Some(Err(fault)) = config.server.tls.as_ref().map(|settings| Tls::load(settings, None)) {
                 eprintln!("{}: `server.tls`: {fault}", file.display());
+                return ExitCode::FAILURE;
+            }
+            if let Err(fault) = Outwards::load(&config.services, &Outwards::default()) {
+                eprintln!("{}: `service`: {fault}", file.display());
                 return ExitCode::FAILURE;
             }
             let (apis, services) = (config.apis.len(), config.services.len());

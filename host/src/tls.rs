@@ -19,8 +19,10 @@ use crate::config::{self, ClientCertificates, ServerTls, TlsVersion};
 use crate::files;
 
 mod client;
+mod service;
 
 pub use client::ClientCertificate;
+pub use service::{Outward, Outwards};
 
 /// Sessions of TLS 1.2 that clients may take up again; those of 1.3 are in tickets that clients keep.
 const SESSIONS: usize = 10_000;
@@ -51,8 +53,34 @@ pub struct Tls {
     settings: ServerTls,
     current: ArcSwap<rustls::ServerConfig>,
     kept: Kept,
-    /// The fault that was told last, so that it is told once.
-    told: Mutex<Option<String>>,
+    told: Told,
+}
+
+/// The fault that was told last, so that it is told once.
+#[derive(Default)]
+struct Told(Mutex<Option<String>>);
+
+impl Told {
+    /// What was read again, if it is good.
+    fn good<T>(&self, read: Result<T, TlsFault>) -> Option<T> {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match read {
+            Ok(read) => {
+                if told.take().is_some() {
+                    tracing::info!("certificates are good again");
+                }
+                Some(read)
+            }
+            Err(fault) => {
+                let reason = fault.to_string();
+                if told.as_ref() != Some(&reason) {
+                    tracing::error!(reason, "certificates refused: the old ones are kept");
+                    *told = Some(reason);
+                }
+                None
+            }
+        }
+    }
 }
 
 /// What survives an exchange, so that clients can take up their sessions.
@@ -74,7 +102,7 @@ impl Tls {
             None => Kept::new()?,
         };
         let current = ArcSwap::from_pointee(server_config(settings, &kept)?);
-        Ok(Self { settings: settings.clone(), current, kept, told: Mutex::default() })
+        Ok(Self { settings: settings.clone(), current, kept, told: Told::default() })
     }
 
     /// What a handshake begins with now.
@@ -85,21 +113,8 @@ impl Tls {
 
     /// Reads the files again. Where one is bad, all stays as it is, and the log says why, once.
     pub fn refresh(&self) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        match server_config(&self.settings, &self.kept) {
-            Ok(config) => {
-                self.current.store(Arc::new(config));
-                if told.take().is_some() {
-                    tracing::info!("certificates are good again");
-                }
-            }
-            Err(fault) => {
-                let reason = fault.to_string();
-                if told.as_ref() != Some(&reason) {
-                    tracing::error!(reason, "certificates refused: the old ones are kept");
-                    *told = Some(reason);
-                }
-            }
+        if let Some(config) = self.told.good(server_config(&self.settings, &self.kept)) {
+            self.current.store(Arc::new(config));
         }
     }
 

@@ -52,6 +52,6 @@ pub use recorder::{Recorder, recorder};
 pub use reply::{Gate, Reply, Writer};
 pub use setup::{Place, SECRET, Setup, setup};
 pub use time::{LONG, until, within};
-pub use tls::{Authority, Identity, TlsClient};
+pub use tls::{Authority, Identity, TlsClient, acceptor};
 pub use token::{Key, Token, token, unix_seconds};
 pub use upstream::{Port, Progress, Seen, Upstream, port, upstream};

@@ -13,8 +13,10 @@ use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
 
 use crate::call::Content;
+use crate::connection::Stream;
 use crate::reply::{Gate, Manner, Reply};
 use crate::time::{runtime, until};
 
@@ -90,6 +92,7 @@ struct Shared {
     once: Mutex<VecDeque<Reply>>,
     script: Mutex<Script>,
     connections: Mutex<usize>,
+    tls: Mutex<Option<TlsAcceptor>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -108,6 +111,7 @@ pub fn upstream(name: &str) -> Upstream {
         once: Mutex::default(),
         script: Mutex::new(Arc::new(move |_| Reply::text(&text))),
         connections: Mutex::new(0),
+        tls: Mutex::default(),
     };
     let upstream = Upstream {
         name: name.to_owned(),
@@ -153,6 +157,11 @@ impl Upstream {
     pub fn weighing(mut self, weight: u32) -> Self {
         self.weight = weight;
         self
+    }
+
+    /// Begins new connections with a handshake of TLS from now on.
+    pub fn secures(&self, acceptor: TlsAcceptor) {
+        *lock(&self.shared.tls) = Some(acceptor);
     }
 
     /// Answers every request like this from now on.
@@ -280,8 +289,19 @@ async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>, mut stopped
 
 async fn connection(stream: TcpStream, shared: Arc<Shared>) {
     let _ = stream.set_nodelay(true);
+    let acceptor = lock(&shared.tls).clone();
+    let Some(acceptor) = acceptor else {
+        let http2 = speaks_http2(&stream).await;
+        return speak(stream, http2, shared).await;
+    };
+    let Ok(stream) = acceptor.accept(stream).await else { return };
+    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    speak(stream, http2, shared).await;
+}
+
+async fn speak(stream: impl Stream, http2: bool, shared: Arc<Shared>) {
     let answer = hyper::service::service_fn(move |request| answer(request, Arc::clone(&shared)));
-    if speaks_http2(&stream).await {
+    if http2 {
         let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         let _ = connection.serve_connection(TokioIo::new(stream), answer).await;
         return;

@@ -32,6 +32,7 @@ fn settings(weights: &[u32]) -> config::Service {
         timeout: Duration::from_secs(30),
         body_timeout: Duration::from_secs(60),
         upgrade_timeout: Duration::from_secs(300),
+        tls: None,
         http2: false,
         idle_connections: 64,
         idle_timeout: Duration::from_secs(55),

@@ -149,7 +149,8 @@ fn services(config: &Config, api: &config::Api) -> BTreeMap<Arc<str>, Rc<Service
     let settings = config.services.iter().map(|(name, service)| (Arc::clone(name), quiet(service))).collect();
     let services = Services::new(tokio::runtime::Handle::current()).apply(&settings, Instant::now());
     let may = api.services.iter().filter_map(|name| services.get_key_value(name));
-    may.map(|(name, shared)| (Arc::clone(name), Rc::new(Service::new(Arc::clone(shared), Rc::default(), 1)))).collect()
+    may.map(|(name, shared)| (Arc::clone(name), Rc::new(Service::new(Arc::clone(shared), Rc::default(), 1, None))))
+        .collect()
 }
 
 /// What follows from a verdict that lets a request pass.

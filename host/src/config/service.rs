@@ -17,12 +17,14 @@ mod discovery;
 mod ejection;
 mod probe;
 mod retry;
+mod tls;
 
 pub use balance::{Affinity, Balance};
 pub use discovery::{Dns, DnsQuestion, Endpoints};
 pub use ejection::Ejection;
 pub use probe::{HttpProbe, Probe, ProbeKind};
 pub use retry::{Retry, RetryOn};
+pub use tls::ServiceTls;
 
 /// A service: endpoints and how to use them.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,7 +43,9 @@ pub struct Service {
     pub body_timeout: Duration,
     /// The longest that an upgraded connection may be silent both ways.
     pub upgrade_timeout: Duration,
-    /// Whether it is spoken to in HTTP/2, with prior knowledge.
+    /// Its TLS; `None`: it is spoken to in clear.
+    pub tls: Option<ServiceTls>,
+    /// Whether it is spoken to in HTTP/2: as agreed on in the handshake of TLS, and with prior knowledge in clear.
     pub http2: bool,
     /// Idle connections kept per worker and endpoint.
     pub idle_connections: usize,
@@ -76,7 +80,13 @@ impl Service {
         let upgrade = "The longest that an upgraded connection (WebSocket) may be silent both ways.";
         let retry = OrFalse(record(|t| Some(Retry::read(t))));
         let about_retry = "When a request is tried again, on another endpoint; `false`: never.";
-        let http2 = "Whether it is spoken to in HTTP/2, with prior knowledge; upgrades go in HTTP/1.1 all the same.";
+        let http2 = "Whether it is spoken to in HTTP/2: with TLS if it agrees, without with prior knowledge; upgrades go in HTTP/1.1.";
+        let tls = "Its TLS: who it must be, and who we are to it. Default: it is spoken to in clear.";
+        let tls = t.given("tls", tls, &record(|t| ServiceTls::read(t, name)));
+        let probe = t.given("probe", "How endpoints are probed. Default: not at all.", &probe);
+        if tls.is_some() && probe.as_ref().is_some_and(|probe: &Probe| probe.kind != ProbeKind::Tcp) {
+            t.fault("probe", "probes do not speak TLS yet: only `tcp = true` goes with `tls`");
+        }
         let idle = "Idle connections kept per worker and endpoint.";
         let algorithm = Balance::read(t);
         let slow_start = t.or("slow_start", about_start, Duration::ZERO, &SPAN);
@@ -98,7 +108,8 @@ impl Service {
             http2: t.or("http2", http2, false, &Flag),
             idle_connections: t.or("idle_connections", idle, 64, &Count(0..=100_000)),
             idle_timeout: t.or("idle_timeout", "How long an idle connection is kept.", SECOND * 55, &TIMEOUT),
-            probe: t.given("probe", "How endpoints are probed. Default: not at all.", &probe),
+            probe,
+            tls,
             ejection: t
                 .given("ejection", about_ejection, &ejection)
                 .unwrap_or_else(|| Some(Ejection::read(&mut t.absence()))),

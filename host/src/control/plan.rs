@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::plugin::{Engine, Instance, Local, Pool, Slot, Stage, Use, UseFault, UseName, Version};
 use crate::request::Budget;
 use crate::route::Routing;
+use crate::tls::Outwards;
 use crate::validate::Validation;
 
 /// Uses by name, and the new instances of each, one per worker; none of those that are offloaded.
@@ -123,6 +124,7 @@ pub(super) struct Plan {
     pub(super) failed: Option<Arc<FailedAuth>>,
     /// Bytes of bodies that are held, over all workers and reloads.
     pub(super) held: Arc<AtomicUsize>,
+    pub(super) outwards: Arc<Outwards>,
 }
 
 /// What a worker keeps from one plan to the next.
@@ -157,7 +159,8 @@ impl Site {
             .iter()
             .map(|(name, shared)| {
                 let random = self.index as u64 + 1;
-                (Arc::clone(name), Rc::new(Service::new(Arc::clone(shared), Rc::clone(&self.pools), random)))
+                let tls = plan.outwards.of(name);
+                (Arc::clone(name), Rc::new(Service::new(Arc::clone(shared), Rc::clone(&self.pools), random, tls)))
             })
             .collect();
         let plans = Arc::new(plan.config.plans.clone());

@@ -24,7 +24,7 @@ use crate::metrics::Metrics;
 use crate::plugin::folder::{self, Event, Folder};
 use crate::plugin::{Compiler, Engine, LoadFault, Pool, Source, Version};
 use crate::server::{self, Inbox, Listener, Terms};
-use crate::tls::{Tls, TlsFault};
+use crate::tls::{Outwards, Tls, TlsFault};
 
 /// Editors write a file in several steps: it is read when it has been quiet for so long.
 const QUIET: Duration = Duration::from_millis(50);
@@ -43,7 +43,7 @@ pub enum StartFault {
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, std::io::Error),
     /// Certificates or keys are bad.
-    #[error("cannot start with `server.tls`: {0}")]
+    #[error("cannot start with these certificates: {0}")]
     Tls(#[from] TlsFault),
     /// The machine does not give what is needed.
     #[error("cannot start: {0:#}")]
@@ -94,6 +94,7 @@ pub fn start(file: &Path) -> Result<Running, StartFault> {
     let listed = config.server.listen.iter().map(|address| (*address, false));
     let listed = listed.chain(tls.into_iter().flat_map(|tls| &tls.listen).map(|address| (*address, true)));
     let tls = tls.map(|settings| Tls::load(settings, None)).transpose()?.map(Arc::new);
+    let outwards = Arc::new(Outwards::load(&config.services, &Outwards::default())?);
     let mut passed = passed()?;
     let mut listeners = Vec::new();
     let (mut addresses, mut tls_addresses) = (Vec::new(), Vec::new());
@@ -114,7 +115,7 @@ pub fn start(file: &Path) -> Result<Running, StartFault> {
     let announced = Arc::clone(&stopping);
     let file = file.to_path_buf();
     let control = std::thread::Builder::new().name("control".into()).spawn(move || {
-        let house = House { file, config: Arc::new(config), listeners, tls, stopping, desk, stopped };
+        let house = House { file, config: Arc::new(config), listeners, tls, outwards, stopping, desk, stopped };
         if let Err(fault) = house.run(&ready) {
             // Where the start has failed already, it has been told.
             let _ = ready.send(Err(fault));
@@ -150,6 +151,7 @@ struct House {
     config: Arc<Config>,
     listeners: Vec<Listener>,
     tls: Option<Arc<Tls>>,
+    outwards: Arc<Outwards>,
     stopping: Arc<AtomicBool>,
     desk: Option<std::net::TcpListener>,
     stopped: watch::Receiver<bool>,
@@ -162,7 +164,7 @@ impl House {
     }
 
     async fn live(self, ready: &std::sync::mpsc::Sender<anyhow::Result<()>>) -> anyhow::Result<()> {
-        let Self { file, config, listeners, tls, stopping, desk, stopped } = self;
+        let Self { file, config, listeners, tls, outwards, stopping, desk, stopped } = self;
         let metrics = Arc::new(Metrics::default());
         let engine = Engine::new(config.plugins.cache.clone(), Arc::clone(&metrics))?;
         let (changes, mut inbox) = mpsc::unbounded_channel();
@@ -187,6 +189,8 @@ impl House {
             key_watch: None,
             tls,
             tls_watch: None,
+            outwards,
+            outward_watch: None,
             plugins: BTreeMap::new(),
             uses: BTreeMap::new(),
             workers: Vec::new(),

@@ -11,34 +11,27 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use http::Response;
+use http::uri::Scheme;
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::task::spawn_local;
 use tokio::time::{Sleep, sleep_until, timeout_at};
 
 use crate::config;
 use crate::request::Body;
-use crate::server::LocalExecutor;
+use crate::tls::Outward;
+
+mod open;
 
 /// What requests are sent with.
 enum Sender {
     /// One request at a time.
     Http1(http1::SendRequest<Body>),
     /// One of many at a time.
-    Http2(http2::SendRequest<Body>),
+    Http2(http2::SendRequest<Body>, Scheme),
 }
 
 /// A request's response; or why there is none, with the request where nothing of it was sent.
 type Answer = Result<Response<Incoming>, TrySendError<http::Request<Body>>>;
-
-/// The most bytes of a response's head.
-const HEAD_BYTES: usize = 64 * 1024;
-/// The same for HTTP/2.
-const HEAD_LIST_BYTES: u32 = 64 * 1024;
-/// The most fields of a response.
-const HEAD_FIELDS: usize = 200;
 
 /// All pools of one worker, by service and endpoint: they outlive reloads.
 #[derive(Default)]
@@ -49,11 +42,12 @@ type Place = (Arc<str>, SocketAddr);
 
 impl Pools {
     /// The pool of one endpoint; the settings of the newest configuration hold.
-    pub(super) fn of(&self, settings: &config::Service, address: SocketAddr) -> Rc<Pool> {
+    pub(super) fn of(&self, settings: &config::Service, address: SocketAddr, tls: Option<&Arc<Outward>>) -> Rc<Pool> {
         let mut pools = self.0.borrow_mut();
         let key = (Arc::clone(&settings.name), address);
         let pool = pools.entry(key).or_insert_with(|| Rc::new(Pool::new(address)));
         *pool.bounds.borrow_mut() = Bounds::of(settings);
+        pool.secure(tls);
         Rc::clone(pool)
     }
 
@@ -96,13 +90,16 @@ impl Connection {
     pub(super) async fn send(&mut self, request: http::Request<Body>, until: Instant) -> Option<Answer> {
         match &mut self.sender {
             Sender::Http1(sender) => answered(pin!(sender.try_send_request(request)), &mut self.timer, until).await,
-            Sender::Http2(sender) => answered(pin!(sender.try_send_request(request)), &mut self.timer, until).await,
+            Sender::Http2(sender, _) => answered(pin!(sender.try_send_request(request)), &mut self.timer, until).await,
         }
     }
 
-    /// Whether it takes requests of HTTP/2.
-    pub(super) fn is_http2(&self) -> bool {
-        matches!(self.sender, Sender::Http2(_))
+    /// The scheme of its requests where they are of HTTP/2.
+    pub(super) fn http2(&self) -> Option<&Scheme> {
+        match &self.sender {
+            Sender::Http1(_) => None,
+            Sender::Http2(_, scheme) => Some(scheme),
+        }
     }
 }
 
@@ -142,9 +139,11 @@ pub struct Pool {
     /// The one that was used last is last.
     idle: RefCell<Vec<Idle>>,
     /// Of HTTP/2 one connection is enough, and when it was used last.
-    shared: RefCell<Option<(http2::SendRequest<Body>, Instant)>>,
+    shared: RefCell<Option<(http2::SendRequest<Body>, Scheme, Instant)>>,
     /// Held by whoever opens it: others wait, and share it.
     opening: tokio::sync::Mutex<()>,
+    /// None: in clear.
+    tls: RefCell<Option<Arc<Outward>>>,
 }
 
 /// A connection of HTTP/1.1 that waits for a request.
@@ -163,6 +162,9 @@ pub enum ConnectFault {
     /// Nobody answers.
     #[error("no connection to {0} in time")]
     Slow(SocketAddr),
+    /// The endpoint is not who it must be, or speaks no TLS.
+    #[error("no TLS with {0}: {1}")]
+    Tls(SocketAddr, std::io::Error),
     /// hyper says no.
     #[error("no HTTP with {0}: {1}")]
     Handshake(SocketAddr, hyper::Error),
@@ -184,6 +186,7 @@ impl Pool {
             idle: RefCell::default(),
             shared: RefCell::default(),
             opening: tokio::sync::Mutex::default(),
+            tls: RefCell::default(),
         }
     }
 
@@ -208,16 +211,31 @@ impl Pool {
         if self.bounds.borrow().http2 && !upgrade {
             return self.share(until, now).await;
         }
+        if let Some(connection) = self.reuse(now).await {
+            return Ok((connection, true));
+        }
+        let opened = self.opened_by(until);
+        let stream = self.open(opened).await?;
+        let tls = self.tls.borrow().clone();
+        let connection = match tls {
+            None => self.http1(stream, until).await?,
+            Some(tls) => self.http1(self.shake_hands(&tls, stream, true, opened).await?, until).await?,
+        };
+        Ok((connection, false))
+    }
+
+    /// A connection of HTTP/1.1 that waits for a request.
+    async fn reuse(&self, now: Instant) -> Option<Connection> {
         while let Some(Idle { mut sender, timer, .. }) = self.kept(now) {
             let ready = sender.is_ready()
                 || timeout_at((Instant::now() + super::READY).into(), sender.ready())
                     .await
                     .is_ok_and(|ready| ready.is_ok());
             if ready {
-                return Ok((Connection { sender: Sender::Http1(sender), timer }, true));
+                return Some(Connection { sender: Sender::Http1(sender), timer });
             }
         }
-        self.connect(until).await.map(|connection| (connection, false))
+        None
     }
 
     fn kept(&self, now: Instant) -> Option<Idle> {
@@ -231,71 +249,61 @@ impl Pool {
         Some(idle)
     }
 
-    async fn connect(&self, until: Instant) -> Result<Connection, ConnectFault> {
-        let until = self.opened_by(until);
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(HEAD_BYTES.max(128 * 1024))
-            .max_headers(HEAD_FIELDS)
-            .handshake(TokioIo::new(self.open(until).await?))
-            .await
-            .map_err(|fault| ConnectFault::Handshake(self.address, fault))?;
-        // A fault of the connection reaches whoever has a request on it.
-        spawn_local(async move { connection.with_upgrades().await.ok() });
-        Ok(Connection { sender: Sender::Http1(sender), timer: Box::pin(sleep_until(until.into())) })
-    }
-
-    /// The connection of HTTP/2 that all requests share.
+    /// The connection of HTTP/2 that all requests share, or one of HTTP/1.1 where the service agrees on no other.
     async fn share(&self, until: Instant, now: Instant) -> Result<(Connection, bool), ConnectFault> {
-        let connection =
-            |sender| Connection { sender: Sender::Http2(sender), timer: Box::pin(sleep_until(until.into())) };
-        if let Some(sender) = self.shared(now) {
-            return Ok((connection(sender), true));
+        if let Some(connection) = self.shared(until, now) {
+            return Ok((connection, true));
+        }
+        if let Some(connection) = self.reuse(now).await {
+            return Ok((connection, true));
         }
         let opened = self.opened_by(until);
         let opening = timeout_at(opened.into(), self.opening.lock()).await;
         let _opening = opening.map_err(|_| ConnectFault::Slow(self.address))?;
-        // Somebody else may have opened one meanwhile: it is as good as new.
-        if let Some(sender) = self.shared(now) {
-            return Ok((connection(sender), true));
+        // Somebody else may have opened one meanwhile.
+        if let Some(connection) = self.shared(until, now) {
+            return Ok((connection, true));
         }
-        let handshake = http2::Builder::new(LocalExecutor)
-            .max_header_list_size(HEAD_LIST_BYTES)
-            .handshake(TokioIo::new(self.open(opened).await?));
-        let (sender, driven) = timeout_at(opened.into(), handshake)
-            .await
-            .map_err(|_| ConnectFault::Slow(self.address))?
-            .map_err(|fault| ConnectFault::Handshake(self.address, fault))?;
-        spawn_local(async move { driven.await.ok() });
-        *self.shared.borrow_mut() = Some((sender.clone(), now));
-        Ok((connection(sender), false))
+        let stream = self.open(opened).await?;
+        let tls = self.tls.borrow().clone();
+        let connection = match tls {
+            None => self.http2(stream, Scheme::HTTP, (until, opened), now).await?,
+            Some(tls) => {
+                let stream = self.shake_hands(&tls, stream, false, opened).await?;
+                match stream.get_ref().1.alpn_protocol() {
+                    Some(b"h2") => self.http2(stream, Scheme::HTTPS, (until, opened), now).await?,
+                    _ => self.http1(stream, until).await?,
+                }
+            }
+        };
+        Ok((connection, false))
     }
 
-    fn shared(&self, now: Instant) -> Option<http2::SendRequest<Body>> {
+    /// How connections are opened from now on; those of another way are used no more.
+    fn secure(&self, tls: Option<&Arc<Outward>>) {
+        let is_same = match (&*self.tls.borrow(), tls) {
+            (None, None) => true,
+            (Some(known), Some(tls)) => Arc::ptr_eq(known, tls),
+            _ => false,
+        };
+        if !is_same {
+            *self.tls.borrow_mut() = tls.cloned();
+            self.idle.borrow_mut().clear();
+            self.leave();
+        }
+    }
+
+    fn shared(&self, until: Instant, now: Instant) -> Option<Connection> {
         let mut shared = self.shared.borrow_mut();
-        let (sender, used) = shared.as_mut().filter(|(sender, _)| !sender.is_closed())?;
+        let (sender, scheme, used) = shared.as_mut().filter(|(sender, ..)| !sender.is_closed())?;
         *used = now;
-        Some(sender.clone())
+        let sender = Sender::Http2(sender.clone(), scheme.clone());
+        Some(Connection { sender, timer: Box::pin(sleep_until(until.into())) })
     }
 
     /// Opens another connection for the next request: the one that is shared does not answer. What is in flight on it may go on.
     pub(super) fn leave(&self) {
         self.shared.borrow_mut().take();
-    }
-
-    /// When a connection that is opened now must be there.
-    fn opened_by(&self, until: Instant) -> Instant {
-        until.min(Instant::now() + self.bounds.borrow().connect_timeout)
-    }
-
-    async fn open(&self, until: Instant) -> Result<TcpStream, ConnectFault> {
-        let address = self.address;
-        let stream = timeout_at(until.into(), TcpStream::connect(address))
-            .await
-            .map_err(|_| ConnectFault::Slow(address))?
-            .map_err(|fault| ConnectFault::Refused(address, fault))?;
-        // Without it small requests wait for acknowledgements; where it fails, they do.
-        let _ = stream.set_nodelay(true);
-        Ok(stream)
     }
 
     /// Takes back a connection whose response was read to its end.
@@ -313,7 +321,7 @@ impl Pool {
         self.idle.borrow_mut().retain(|idle| is_good(idle.sender.is_closed(), idle.since));
         // Requests that are in flight on it hold it as well.
         let mut shared = self.shared.borrow_mut();
-        if shared.as_ref().is_some_and(|(sender, used)| !is_good(sender.is_closed(), *used)) {
+        if shared.as_ref().is_some_and(|(sender, _, used)| !is_good(sender.is_closed(), *used)) {
             *shared = None;
         }
     }

@@ -5,13 +5,13 @@ use http::{HeaderValue, Request, Uri, Version, header};
 use http_body::Body;
 
 /// Makes a request one of HTTP/2, or one of HTTP/1.1 again. None where its authority cannot be one of HTTP/2.
-pub(super) fn speak<B: Body>(request: &mut Request<B>, http2: bool) -> Option<()> {
+pub(super) fn speak<B: Body>(request: &mut Request<B>, http2: Option<&Scheme>) -> Option<()> {
     match (http2, request.version() == Version::HTTP_2) {
-        (true, false) => {
+        (Some(scheme), false) => {
             let host = request.headers().get(header::HOST)?.as_bytes();
             let authority = Authority::try_from(host).ok()?;
             let mut parts = std::mem::take(request.uri_mut()).into_parts();
-            parts.scheme = Some(Scheme::HTTP);
+            parts.scheme = Some(scheme.clone());
             parts.authority = Some(authority);
             *request.uri_mut() = Uri::from_parts(parts).ok()?;
             request.headers_mut().remove(header::HOST);
@@ -19,7 +19,7 @@ pub(super) fn speak<B: Body>(request: &mut Request<B>, http2: bool) -> Option<()
             request.headers_mut().remove(header::TRANSFER_ENCODING);
             *request.version_mut() = Version::HTTP_2;
         }
-        (false, true) => {
+        (None, true) => {
             let host = HeaderValue::try_from(request.uri().authority()?.as_str()).ok()?;
             let target = request.uri().path_and_query()?.clone();
             *request.uri_mut() = Uri::from(target);
@@ -50,10 +50,10 @@ mod tests {
         request.headers_mut().insert(header::TE, HeaderValue::from_static("trailers"));
         request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("te"));
         let before = (request.uri().clone(), request.headers().clone());
-        speak(&mut request, true).unwrap();
+        speak(&mut request, Some(&Scheme::HTTP)).unwrap();
         assert_eq!(request.uri().to_string(), "http://shop.example:8080/a?b=c");
         assert_eq!(request.headers().keys().collect::<Vec<_>>(), [header::TE]);
-        speak(&mut request, false).unwrap();
+        speak(&mut request, None).unwrap();
         assert_eq!((request.uri().clone(), request.headers().clone()), before);
     }
 }

@@ -59,6 +59,7 @@ fn unconnected(fault: &ConnectFault) -> HeaderValue {
             _ => error!("proxy_internal_error"),
         },
         ConnectFault::Slow(_) => error!("connection_timeout"),
+        ConnectFault::Tls(..) => error!("tls_protocol_error"),
         ConnectFault::Handshake(..) => error!("http_protocol_error"),
     }
 }

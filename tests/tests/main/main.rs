@@ -49,5 +49,6 @@ mod slow;
 mod soak;
 mod tiers;
 mod tls;
+mod tls_services;
 mod upgrades;
 mod validation;

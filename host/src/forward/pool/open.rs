@@ -1,0 +1,88 @@
+//! How connections to an endpoint are opened: TCP, perhaps TLS, and HTTP of one version or the other.
+
+use std::time::Instant;
+
+use http::uri::Scheme;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::spawn_local;
+use tokio::time::{sleep_until, timeout_at};
+use tokio_rustls::client::TlsStream;
+
+use super::{ConnectFault, Connection, Pool, Sender};
+use crate::server::LocalExecutor;
+use crate::tls::Outward;
+
+/// The most bytes of a response's head.
+const HEAD_BYTES: usize = 64 * 1024;
+/// The same for HTTP/2.
+const HEAD_LIST_BYTES: u32 = 64 * 1024;
+/// The most fields of a response.
+const HEAD_FIELDS: usize = 200;
+
+/// What HTTP can be spoken over.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
+
+impl Pool {
+    pub(super) async fn http1<S: Stream>(&self, stream: S, until: Instant) -> Result<Connection, ConnectFault> {
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(HEAD_BYTES.max(128 * 1024))
+            .max_headers(HEAD_FIELDS)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|fault| ConnectFault::Handshake(self.address, fault))?;
+        // A fault of the connection reaches whoever has a request on it.
+        spawn_local(async move { connection.with_upgrades().await.ok() });
+        Ok(Connection { sender: Sender::Http1(sender), timer: Box::pin(sleep_until(until.into())) })
+    }
+
+    pub(super) async fn http2<S: Stream>(
+        &self,
+        stream: S,
+        scheme: Scheme,
+        (until, opened): (Instant, Instant),
+        now: Instant,
+    ) -> Result<Connection, ConnectFault> {
+        let handshake =
+            http2::Builder::new(LocalExecutor).max_header_list_size(HEAD_LIST_BYTES).handshake(TokioIo::new(stream));
+        let (sender, driven) = timeout_at(opened.into(), handshake)
+            .await
+            .map_err(|_| ConnectFault::Slow(self.address))?
+            .map_err(|fault| ConnectFault::Handshake(self.address, fault))?;
+        spawn_local(async move { driven.await.ok() });
+        *self.shared.borrow_mut() = Some((sender.clone(), scheme.clone(), now));
+        Ok(Connection { sender: Sender::Http2(sender, scheme), timer: Box::pin(sleep_until(until.into())) })
+    }
+
+    pub(super) async fn shake_hands(
+        &self,
+        tls: &Outward,
+        stream: TcpStream,
+        http1: bool,
+        until: Instant,
+    ) -> Result<TlsStream<TcpStream>, ConnectFault> {
+        timeout_at(until.into(), tls.shake_hands(stream, http1))
+            .await
+            .map_err(|_| ConnectFault::Slow(self.address))?
+            .map_err(|fault| ConnectFault::Tls(self.address, fault))
+    }
+
+    /// When a connection that is opened now must be there.
+    pub(super) fn opened_by(&self, until: Instant) -> Instant {
+        until.min(Instant::now() + self.bounds.borrow().connect_timeout)
+    }
+
+    pub(super) async fn open(&self, until: Instant) -> Result<TcpStream, ConnectFault> {
+        let address = self.address;
+        let stream = timeout_at(until.into(), TcpStream::connect(address))
+            .await
+            .map_err(|_| ConnectFault::Slow(address))?
+            .map_err(|fault| ConnectFault::Refused(address, fault))?;
+        // Without it small requests wait for acknowledgements; where it fails, they do.
+        let _ = stream.set_nodelay(true);
+        Ok(stream)
+    }
+}
