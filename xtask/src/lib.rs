@@ -3,6 +3,7 @@
 //! It is a library too, so that a test can start the [`demo`] services and run every line that `cargo xtask run` prints.
 
 pub mod bench;
+pub mod conformance;
 pub mod demo;
 pub mod drill;
 pub mod guests;
@@ -13,4 +14,5 @@ pub mod ready;
 pub mod run;
 pub mod soak;
 pub mod test;
+pub mod tools;
 pub mod wasm;

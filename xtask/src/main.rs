@@ -1,7 +1,7 @@
 //! Arguments, then one call.
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, drill, guests, run, soak, test, wasm};
+use xtask::{bench, conformance, drill, guests, run, soak, test, wasm};
 
 /// Builds, tests, runs and measures Gatewright.
 #[derive(Parser)]
@@ -31,6 +31,8 @@ enum Command {
     Soak(soak::Options),
     /// Kill, stop, slow down and remove endpoints under load, and show what clients noticed.
     Drill(drill::Options),
+    /// Run public suites for HTTP/2 and WebSocket.
+    Conformance,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -42,5 +44,6 @@ fn main() -> anyhow::Result<()> {
         Command::Bench(options) => bench::bench(&options),
         Command::Soak(options) => soak::soak(&options),
         Command::Drill(options) => drill::drill(&options),
+        Command::Conformance => conformance::conformance(),
     }
 }
