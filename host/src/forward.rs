@@ -116,8 +116,7 @@ pub async fn forward(
             Ok(response) => Some(RetryOn::Status(response.status().as_u16(), 0)),
             Err(fault) => fault.cause,
         };
-        let moments = (Instant::now(), time.until);
-        let next = cause.and_then(|cause| tries.next(cause, &mut outbound, moments, worker.random()));
+        let next = cause.and_then(|cause| tries.next(cause, &mut outbound, time.until, worker.random()));
         let Some((next, pause)) = next else { break result };
         // The response that is not wanted, and its connection.
         (exchange.ending, lease) = (None, next);

@@ -96,7 +96,7 @@ impl<'a> Tries<'a> {
         &mut self,
         cause: RetryOn,
         outbound: &mut Option<http::Request<Body>>,
-        (now, until): (Instant, Instant),
+        until: Instant,
         random: u64,
     ) -> Option<(Lease, Duration)> {
         let rule = self.service.settings().retry.as_ref()?;
@@ -108,6 +108,7 @@ impl<'a> Tries<'a> {
         if !wanted || times >= rule.most || (outbound.is_none() && self.copy.is_none()) {
             return None;
         }
+        let now = Instant::now();
         let pause = pause(rule, cause, times, random).min(until.saturating_duration_since(now));
         if now + pause >= until {
             return None;
