@@ -208,20 +208,28 @@ impl Pool {
         until: Instant,
         now: Instant,
     ) -> Result<(Connection, bool), ConnectFault> {
+        // What is seldom done is done in a box: the future of every request has room for all that is not.
         if self.bounds.borrow().http2 && !upgrade {
-            return self.share(until, now).await;
+            return match self.shared(until, now) {
+                Some(connection) => Ok((connection, true)),
+                None => Box::pin(self.share(until, now)).await,
+            };
         }
-        if let Some(connection) = self.reuse(now).await {
-            return Ok((connection, true));
+        match self.reuse(now).await {
+            Some(connection) => Ok((connection, true)),
+            None => Ok((Box::pin(self.open_http1(until)).await?, false)),
         }
+    }
+
+    /// A new connection of HTTP/1.1.
+    async fn open_http1(&self, until: Instant) -> Result<Connection, ConnectFault> {
         let opened = self.opened_by(until);
         let stream = self.open(opened).await?;
         let tls = self.tls.borrow().clone();
-        let connection = match tls {
-            None => self.http1(stream, until).await?,
-            Some(tls) => self.http1(self.shake_hands(&tls, stream, true, opened).await?, until).await?,
-        };
-        Ok((connection, false))
+        match tls {
+            None => self.http1(stream, until).await,
+            Some(tls) => self.http1(self.shake_hands(&tls, stream, true, opened).await?, until).await,
+        }
     }
 
     /// A connection of HTTP/1.1 that waits for a request.
@@ -251,9 +259,6 @@ impl Pool {
 
     /// The connection of HTTP/2 that all requests share, or one of HTTP/1.1 where the service agrees on no other.
     async fn share(&self, until: Instant, now: Instant) -> Result<(Connection, bool), ConnectFault> {
-        if let Some(connection) = self.shared(until, now) {
-            return Ok((connection, true));
-        }
         if let Some(connection) = self.reuse(now).await {
             return Ok((connection, true));
         }
