@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::header::{CONNECTION, HeaderValue};
 use hyper::body::Incoming;
 use hyper::service::HttpService;
 use hyper_util::rt::TokioIo;
@@ -146,7 +147,15 @@ async fn connection(
     let served = Rc::clone(&link);
     let answer = hyper::service::service_fn(move |request| {
         let answer = handle(Rc::clone(&worker), Rc::clone(&peer), request, served.busy());
-        async move { Ok::<_, Infallible>(answer.await) }
+        let link = Rc::clone(&served);
+        async move {
+            let mut answer = answer.await;
+            if link.activity().is_last() {
+                // hyper may have the next request already: without this it would answer it.
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let ended = match protocol {
         Protocol::Http1 => http1(stream, &terms, answer, &link).await,
