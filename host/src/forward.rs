@@ -101,9 +101,8 @@ pub async fn forward(
     let affinity = affinity::affinity(settings, route, request);
     let mut upgrade = request.upgrade.then(|| upgrade::Client::of(request)).flatten();
     let marks = (request.repeatable, request.upgrade);
-    let first = outbound(request, &exchange.record);
-    let mut tries = Tries::new(service, &first, affinity, marks);
-    let mut outbound = Some(first);
+    let mut outbound = Some(outbound(request, &exchange.record));
+    let mut tries = Tries::new(service, outbound.as_ref(), affinity, marks);
     let mut lease = tries.first(now, worker.random()).map_err(refuse)?;
     let mut now = now;
     let result = loop {
@@ -122,7 +121,7 @@ pub async fn forward(
         (exchange.ending, lease) = (None, next);
         drop(result);
         if !pause.is_zero() {
-            tokio::time::sleep(pause).await;
+            Box::pin(tokio::time::sleep(pause)).await;
         }
         now = Instant::now();
     };
@@ -219,10 +218,10 @@ async fn attempt(
                 return Err(Fault::unsent(Refusal::NoConnection(cause)));
             }
         };
-        let mut request = outbound.take().expect("a request that was not sent is put back");
-        if version::speak(&mut request, connection.http2()).is_none() {
+        let spoken = outbound.as_mut().and_then(|request| version::speak(request, connection.http2()));
+        let Some(request) = spoken.and(outbound.take()) else {
             return Err(Fault::last(Refusal::Broken("the authority is none of HTTP/2".into())));
-        }
+        };
         match connection.send(request, time.of_try).await {
             Some(Ok(response)) => {
                 match response.status().as_u16() {

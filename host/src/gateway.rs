@@ -4,12 +4,14 @@
 //! configuration on one worker; a request keeps the one that it began with.
 
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use http::header::CONNECTION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response};
 use hyper::body::Incoming;
@@ -21,7 +23,7 @@ use crate::config::{self, Cidr};
 use crate::cors::Sharing;
 use crate::forward::headers::{Peer, REQUEST_ID, Trace, hex, is_loop, join};
 use crate::forward::{Exchange, Outgoing, Pools, forward, worth_holding};
-use crate::limit::{Admission, Caller, Client};
+use crate::limit::{Admission, Caller, Client, Exceeded};
 use crate::log::{AccessLog, Record, Tally};
 use crate::metrics::{Metrics, Outcome, Span};
 use crate::plugin::Verdict;
@@ -110,21 +112,37 @@ pub fn nanoseconds(now: Instant) -> u64 {
 }
 
 /// Answers one request, whatever it is.
-pub async fn handle(
-    worker: Rc<Worker>,
-    peer: Rc<Peer>,
+///
+/// The future is moved several times before it runs, and one lies in each connection: what is large is in boxes of its own.
+pub fn handle(
+    worker: &Rc<Worker>,
+    peer: &Rc<Peer>,
     request: http::Request<Incoming>,
     busy: Busy,
-) -> Response<Outgoing> {
+) -> impl Future<Output = Result<Response<Outgoing>, Infallible>> + use<> {
     let now = Instant::now();
+    let worker = Rc::clone(worker);
     let gateway = Rc::clone(&worker.gateway.borrow());
-    let mut request = Request::new(request, peer);
+    let mut request = Box::new(Request::new(request, Rc::clone(peer)));
     request.body.comes_over(&busy);
     let id = request.peer.request_id(&request.head.headers).unwrap_or_else(|| worker.request_id());
-    let mut record = Record::new(&gateway.log, &gateway.nowhere, &request, id.clone(), now);
-    record.trace = Trace::of(&request.head.headers, gateway.trace, &id, || worker.random());
-    let mut exchange = Box::new(Exchange::new(record, busy));
-    let mut response = match carry(&worker, &gateway, &mut request, &mut exchange, now).await {
+    let mut record = Record::new(&gateway.log, &gateway.nowhere, &request, id, now);
+    record.trace = Trace::of(&request.head.headers, gateway.trace, &record.id, || worker.random());
+    let exchange = Box::new(Exchange::new(record, busy));
+    async move { Ok(answer(&worker, &gateway, request, exchange, now).await) }
+}
+
+/// What the client gets.
+async fn answer(
+    worker: &Rc<Worker>,
+    gateway: &Gateway,
+    mut request: Box<Request>,
+    mut exchange: Box<Exchange>,
+    now: Instant,
+) -> Response<Outgoing> {
+    let id = exchange.record.id.clone();
+    let scene = Scene { budget: &gateway.budget, id: &id, now, nanoseconds: nanoseconds(now) };
+    let mut response = match carry(worker, gateway, &mut request, &mut exchange, &scene).await {
         Ok(Passed::Service(response)) => {
             exchange.answered(Outcome::Forwarded, response.status());
             response.map(|body| Outgoing::service(body, exchange))
@@ -153,6 +171,10 @@ pub async fn handle(
         sharing.write(response.headers_mut());
     }
     response.headers_mut().insert(&REQUEST_ID, id);
+    if response.body().is_last() {
+        // hyper may have the next request already: without this it would answer it.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 
@@ -172,49 +194,53 @@ async fn carry(
     gateway: &Gateway,
     request: &mut Request,
     exchange: &mut Exchange,
-    now: Instant,
+    scene: &Scene<'_>,
 ) -> Result<Passed, Refusal> {
     let api = begin(gateway, request, &mut exchange.record)?;
-    let until = api.request_timeout.map(|most| (now + most).into());
+    let until = api.request_timeout.map(|most| (scene.now + most).into());
     exchange.deadline = until.map(|until| Box::pin(sleep_until(until)));
-    let passing = pin!(pass(worker, gateway, &api, request, exchange, now));
+    let passing = pin!(pass(worker, &api, request, exchange, scene));
     match until {
         None => passing.await,
-        Some(until) => timeout_at(until, passing).await.unwrap_or(Err(Refusal::Late)),
+        Some(until) => Box::pin(timeout_at(until, passing)).await.unwrap_or(Err(Refusal::Late)),
     }
 }
 
 /// The stages of an API, one after the other.
 async fn pass(
     worker: &Rc<Worker>,
-    gateway: &Gateway,
     api: &Api,
     request: &mut Request,
     exchange: &mut Exchange,
-    now: Instant,
+    scene: &Scene<'_>,
 ) -> Result<Passed, Refusal> {
-    let id = exchange.record.id.clone();
-    let scene = Scene { budget: &gateway.budget, id: &id, now, nanoseconds: nanoseconds(now) };
-    let mut clock = Lap { api, since: now };
+    let mut clock = Lap { api, since: scene.now };
 
-    let admission = limit_address(api, request, &scene, &mut clock).await?;
+    let mut admission = Admission::default();
+    if api.limits.any_before_auth() {
+        admission = limit_address(api, request, scene)?;
+        wait(&admission, &mut clock).await;
+    }
     if request.sharing.as_ref().is_some_and(Sharing::is_preflight) {
         return Ok(Passed::Preflight);
     }
-    api.auth.identify(request, &scene).await?;
+    api.auth.identify(request, scene).await?;
     exchange.record.caller.clone_from(&request.caller);
     clock.lap(Span::Auth);
-    let admission = limit_caller(api, request, admission, &mut clock).await?;
-    api.validation.check(request, &scene).await?;
+    if api.limits.any_after_auth() {
+        admission = limit_caller(api, request, admission, &clock)?;
+        wait(&admission, &mut clock).await;
+    }
+    api.validation.check(request, scene).await?;
     clock.lap(Span::Validation);
-    let routed = api.routing.route(request, &api.stripped, &scene, worker.random()).await?;
+    let routed = api.routing.route(request, &api.stripped, scene, worker.random()).await?;
     clock.lap(Span::Routing);
     let route = match routed {
         Routed::Forward(route) => route,
         Routed::Respond(verdict) => return Ok(Passed::Own(respond(&verdict))),
     };
     if let Some(most) = worth_holding(&route.service, request) {
-        request.keep(most, &gateway.budget).await?;
+        request.keep(most, scene.budget).await?;
     }
     let mut response = forward(worker, request, &route, exchange, clock.since).await?;
     clock.lap(Span::Service);
@@ -254,30 +280,13 @@ fn find<'a>(gateway: &'a Gateway, head: &Parts) -> Option<&'a Rc<Api>> {
 }
 
 /// The limits that count by address: before auth, so that a flood never reaches it.
-async fn limit_address(
-    api: &Api,
-    request: &Request,
-    scene: &Scene<'_>,
-    clock: &mut Lap<'_>,
-) -> Result<Admission, Refusal> {
-    if !api.limits.any_before_auth() {
-        return Ok(Admission::default());
-    }
-    let admission = admit(api.limits.before_auth(request.client.address, scene.nanoseconds), api).await?;
-    clock.lap(Span::Limit);
-    Ok(admission)
+fn limit_address(api: &Api, request: &Request, scene: &Scene<'_>) -> Result<Admission, Refusal> {
+    let checked = api.limits.before_auth(request.client.address, scene.nanoseconds);
+    checked.map_err(|exceeded| limited(&exceeded, api))
 }
 
 /// The limits that count by who is calling.
-async fn limit_caller(
-    api: &Api,
-    request: &Request,
-    before: Admission,
-    clock: &mut Lap<'_>,
-) -> Result<Admission, Refusal> {
-    if !api.limits.any_after_auth() {
-        return Ok(before);
-    }
+fn limit_caller(api: &Api, request: &Request, before: Admission, clock: &Lap<'_>) -> Result<Admission, Refusal> {
     let caller = request.caller.as_ref().and_then(|granted| Some((&*granted.plugin, &granted.grant()?.caller)));
     let attribute = |name: &str| caller.and_then(|(_, caller)| caller.attribute(name));
     let caller = caller.map(|(plugin, caller)| Caller {
@@ -287,26 +296,24 @@ async fn limit_caller(
         attribute: &attribute,
     });
     let client = Client { address: request.client.address, caller };
-    let admission = admit(api.limits.after_auth(&client, nanoseconds(clock.since), before), api).await?;
-    clock.lap(Span::Limit);
-    Ok(admission)
+    let checked = api.limits.after_auth(&client, nanoseconds(clock.since), before);
+    checked.map_err(|exceeded| limited(&exceeded, api))
 }
 
-/// Waits where a limit delays, and refuses where one is exceeded.
-async fn admit(checked: Result<Admission, crate::limit::Exceeded>, api: &Api) -> Result<Admission, Refusal> {
-    match checked {
-        Ok(admission) if admission.wait.is_zero() => Ok(admission),
-        Ok(admission) => {
-            tokio::time::sleep(admission.wait).await;
-            Ok(admission)
-        }
-        Err(exceeded) => {
-            let mut headers = HeaderMap::new();
-            api.limits.write_refusal(&exceeded, &mut headers);
-            let names = api.limits.violated(&exceeded).cloned().collect();
-            Err(Refusal::Limited(Box::new(Limited { headers, names })))
-        }
+/// Where a limit is exceeded.
+fn limited(exceeded: &Exceeded, api: &Api) -> Refusal {
+    let mut headers = HeaderMap::new();
+    api.limits.write_refusal(exceeded, &mut headers);
+    let names = api.limits.violated(exceeded).cloned().collect();
+    Refusal::Limited(Box::new(Limited { headers, names }))
+}
+
+/// Where a limit delays.
+async fn wait(admission: &Admission, clock: &mut Lap<'_>) {
+    if !admission.wait.is_zero() {
+        Box::pin(tokio::time::sleep(admission.wait)).await;
     }
+    clock.lap(Span::Limit);
 }
 
 /// A routing plugin's own answer.

@@ -91,7 +91,7 @@ impl Request {
         let (head, incoming) = request.into_parts();
         let body = match incoming.is_end_stream() {
             true => Body::Empty,
-            false => Body::Streaming(Streaming::new(incoming)),
+            false => Body::Streaming(Box::new(Streaming::new(incoming))),
         };
         let (client, address) = (peer.itself(), Rc::clone(&peer.name));
         let grpc = grpc_media_type(&head).cloned();

@@ -2,14 +2,12 @@
 //!
 //! One thread accepts and gives each connection to the worker that has the fewest; from then on no other thread touches it.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{CONNECTION, HeaderValue};
 use hyper::body::Incoming;
 use hyper::service::HttpService;
 use hyper_util::rt::TokioIo;
@@ -145,18 +143,7 @@ async fn connection(
         activity.frames();
     }
     let served = Rc::clone(&link);
-    let answer = hyper::service::service_fn(move |request| {
-        let answer = handle(Rc::clone(&worker), Rc::clone(&peer), request, served.busy());
-        let link = Rc::clone(&served);
-        async move {
-            let mut answer = answer.await;
-            if link.activity().is_last() {
-                // hyper may have the next request already: without this it would answer it.
-                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok::<_, Infallible>(answer)
-        }
-    });
+    let answer = hyper::service::service_fn(move |request| handle(&worker, &peer, request, served.busy()));
     let ended = match protocol {
         Protocol::Http1 => http1(stream, &terms, answer, &link).await,
         Protocol::Http2 => http2(stream, &terms, answer, &link).await,

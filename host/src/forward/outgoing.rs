@@ -107,6 +107,12 @@ pub enum OutgoingFault {
 }
 
 impl Outgoing {
+    /// Whether the client's connection ends with it.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        self.exchange.busy.is_last()
+    }
+
     /// A body of the gateway's own.
     #[must_use]
     pub fn own(body: Bytes, exchange: Box<Exchange>) -> Self {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -87,11 +87,17 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Sends a request and waits for its response; none where there is none at `until`.
-    pub(super) async fn send(&mut self, request: http::Request<Body>, until: Instant) -> Option<Answer> {
-        match &mut self.sender {
-            Sender::Http1(sender) => answered(pin!(sender.try_send_request(request)), &mut self.timer, until).await,
-            Sender::Http2(sender, _) => answered(pin!(sender.try_send_request(request)), &mut self.timer, until).await,
-        }
+    pub(super) fn send(
+        &mut self,
+        request: http::Request<Body>,
+        until: Instant,
+    ) -> impl Future<Output = Option<Answer>> + use<'_> {
+        // What hyper waits with has room for the request.
+        let answer: Pin<Box<dyn Future<Output = Answer>>> = match &mut self.sender {
+            Sender::Http1(sender) => Box::pin(sender.try_send_request(request)),
+            Sender::Http2(sender, _) => Box::pin(sender.try_send_request(request)),
+        };
+        answered(answer, &mut self.timer, until)
     }
 
     /// The scheme of its requests where they are of HTTP/2.
@@ -105,7 +111,7 @@ impl Connection {
 
 /// An answer; none where there is none at `until`.
 async fn answered(
-    mut answer: Pin<&mut impl Future<Output = Answer>>,
+    mut answer: Pin<Box<dyn Future<Output = Answer>>>,
     timer: &mut Pin<Box<Sleep>>,
     until: Instant,
 ) -> Option<Answer> {

@@ -36,9 +36,9 @@ impl Fault {
 pub(super) struct Tries<'a> {
     service: &'a Service,
     affinity: Option<u64>,
-    tried: SmallVec<[SocketAddr; 4]>,
+    tried: SmallVec<[SocketAddr; 1]>,
     /// What may be sent a second time.
-    copy: Option<http::Request<Body>>,
+    copy: Option<Box<http::Request<Body>>>,
     /// Held while it is tried again.
     again: Option<Again>,
 }
@@ -57,7 +57,7 @@ fn idempotent(method: &Method) -> bool {
 pub fn worth_holding(service: &Service, request: &Request) -> Option<usize> {
     let rule = service.settings().retry.as_ref()?;
     let Body::Streaming(streaming) = &request.body else { return None };
-    let length = http_body::Body::size_hint(streaming).exact()?;
+    let length = http_body::Body::size_hint(&**streaming).exact()?;
     let repeatable = request.repeatable || rule.repeatable || idempotent(&request.head.method);
     (repeatable && !request.upgrade && length <= rule.body as u64 && rule.on != [RetryOn::Connect]).then_some(rule.body)
 }
@@ -66,14 +66,14 @@ impl<'a> Tries<'a> {
     /// None so far. `marked` is whether the API says that its requests may be sent twice.
     pub(super) fn new(
         service: &'a Service,
-        request: &http::Request<Body>,
+        request: Option<&http::Request<Body>>,
         affinity: Option<u64>,
         (marked, upgrade): (bool, bool),
     ) -> Self {
-        let rule = service.settings().retry.as_ref().filter(|rule| {
-            !upgrade && service.has_choice() && rule.on != [RetryOn::Connect] && repeatable(request, rule, marked)
-        });
-        let copy = rule.and_then(|rule| copy(request, rule.body));
+        let rule = service.settings().retry.as_ref();
+        let rule = rule.filter(|rule| !upgrade && service.has_choice() && rule.on != [RetryOn::Connect]);
+        let copied = rule.zip(request).filter(|(rule, request)| repeatable(request, rule, marked));
+        let copy = copied.and_then(|(rule, request)| copy(request, rule.body)).map(Box::new);
         Self { service, affinity, tried: SmallVec::new(), copy, again: None }
     }
 
@@ -121,7 +121,7 @@ impl<'a> Tries<'a> {
         if outbound.is_none() {
             *outbound = match times + 1 < rule.most {
                 true => self.copy.as_ref().and_then(|request| copy(request, rule.body)),
-                false => self.copy.take(),
+                false => self.copy.take().map(|request| *request),
             };
         }
         Some((lease, pause))

@@ -17,14 +17,14 @@ use crate::forward::headers::{self, Stripped};
 use crate::refusal::Refusal;
 use crate::server::{Busy, Ending};
 
-/// A request's body.
+/// A request's body. Small, as most requests have none and all are moved about.
 pub enum Body {
     /// There is none.
     Empty,
     /// It comes as the client sends it.
-    Streaming(Streaming),
+    Streaming(Box<Streaming>),
     /// All of it is here.
-    Held(Held),
+    Held(Box<Held>),
 }
 
 /// A body that was read into memory.
@@ -107,7 +107,7 @@ impl Body {
                 Err(frame) => trailers = frame.into_trailers().ok(),
             }
         }
-        *self = Self::Held(Held { bytes: bytes.freeze(), trailers, _room: Rc::new(room) });
+        *self = Self::Held(Box::new(Held { bytes: bytes.freeze(), trailers, _room: Rc::new(room) }));
         Ok(())
     }
 }
@@ -193,7 +193,7 @@ impl http_body::Body for Body {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Streaming(streaming) => Pin::new(streaming).poll_frame(cx),
+            Self::Streaming(streaming) => Pin::new(&mut **streaming).poll_frame(cx),
             Self::Held(held) if !held.bytes.is_empty() => {
                 Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut held.bytes)))))
             }

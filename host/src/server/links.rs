@@ -133,6 +133,12 @@ impl Busy {
         self.link.busy()
     }
 
+    /// Whether its request is the connection's last.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        self.link.activity().is_last()
+    }
+
     /// The connection, for what finds later that it must end.
     #[must_use]
     pub fn ending(&self) -> Ending {

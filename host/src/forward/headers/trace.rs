@@ -106,25 +106,32 @@ fn digit_of(digit: u8) -> Option<u8> {
 
 /// Whether these are lower-case hexadecimal digits, and not all zero.
 fn is_id(digits: &[u8]) -> bool {
-    digits.iter().all(|digit| digit_of(*digit).is_some()) && digits.iter().any(|digit| *digit != b'0')
+    // All are looked at in any case: that makes it a few instructions.
+    let digits_only = digits.iter().fold(true, |so_far, digit| so_far & matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+    digits_only && digits.iter().any(|digit| *digit != b'0')
 }
 
 /// The 16 lower-case hexadecimal digits of a number.
 pub fn hex(number: u64) -> [u8; 16] {
-    let mut digits = [0; 16];
-    for (place, digit) in digits.iter_mut().rev().enumerate() {
-        let value = (number >> (4 * place)) as u8 & 15;
-        *digit = value + if value < 10 { b'0' } else { b'a' - 10 };
-    }
-    digits
+    let digits = u128::from(eight(number >> 32)) << 64 | u128::from(eight(number & 0xffff_ffff));
+    digits.to_be_bytes()
+}
+
+/// The digits of a number of 32 bits, all eight at once: each request has some made.
+fn eight(number: u64) -> u64 {
+    let digits = (number | number << 16) & 0x0000_ffff_0000_ffff;
+    let digits = (digits | digits << 8) & 0x00ff_00ff_00ff_00ff;
+    let digits = (digits | digits << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    let letters = (digits + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+    digits + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - 10 - b'0')
 }
 
 /// The digits of both numbers.
 pub fn join(high: [u8; 16], low: [u8; 16]) -> [u8; 32] {
     let mut digits = [0; 32];
-    for (place, digit) in digits.iter_mut().zip(high.into_iter().chain(low)) {
-        *place = digit;
-    }
+    let (first, second) = digits.split_at_mut(16);
+    first.copy_from_slice(&high);
+    second.copy_from_slice(&low);
     digits
 }
 
@@ -232,6 +239,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn digits_are_those_that_rust_writes(number: u64) {
+            prop_assert_eq!(&hex(number)[..], format!("{number:016x}").as_bytes());
+        }
+
         #[test]
         fn whatever_is_sent_what_goes_on_can_be_read(sent in "[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.{0,3})?|[ -~]{0,60}", drawn: u64) {
             let Ok(sent) = HeaderValue::from_bytes(sent.as_bytes()) else { return Ok(()) };
