@@ -15,16 +15,23 @@ use tokio::net::TcpListener;
 use self::states::States;
 use crate::balance::Services;
 use crate::control::Status;
+use crate::gateway::Asker;
 use crate::metrics::Metrics;
 use crate::plugin::Engine;
 
+mod explain;
 mod states;
+
+pub use explain::{MOST_BYTES, TEXT_TYPE};
 
 /// How long an operator's client may take for a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What `/metrics` is written in.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What there is.
+const NOWHERE: &str = "/livez /readyz /metrics /plugins /services, DELETE of /remembered, and POST to /explain\n";
 
 /// What is there to be emptied only.
 const REMEMBERED: &str = "/remembered";
@@ -37,6 +44,7 @@ pub struct Desk {
     services: Arc<Services>,
     engine: Arc<Engine>,
     stopping: Arc<AtomicBool>,
+    asker: Asker,
 }
 
 /// Answers operators for as long as the process lives.
@@ -49,8 +57,13 @@ pub async fn serve(listener: TcpListener, desk: Desk) {
         let desk = desk.clone();
         tokio::spawn(async move {
             let answer = hyper::service::service_fn(|request: Request<Incoming>| {
-                let response = desk.answer(request.method(), request.uri().path());
-                async move { Ok::<_, std::convert::Infallible>(response) }
+                let desk = desk.clone();
+                async move {
+                    Ok::<_, std::convert::Infallible>(match (request.method(), request.uri().path()) {
+                        (&Method::POST, explain::PATH) => desk.explain(request).await,
+                        (method, path) => desk.answer(method, path),
+                    })
+                }
             });
             // A client that breaks off hurts nobody.
             let _ = hyper::server::conn::http1::Builder::new()
@@ -64,7 +77,7 @@ pub async fn serve(listener: TcpListener, desk: Desk) {
 
 impl Desk {
     /// Shows what is counted, what the control thread last said of plugins, the services and their endpoints, and whether
-    /// the gateway is about to end; has the engine's plugins' verdicts forgotten.
+    /// the gateway is about to end; has the engine's plugins' verdicts forgotten, and requests explained.
     #[must_use]
     pub fn new(
         metrics: &Metrics,
@@ -72,10 +85,11 @@ impl Desk {
         services: Arc<Services>,
         engine: Arc<Engine>,
         stopping: Arc<AtomicBool>,
+        asker: Asker,
     ) -> Self {
         let mut registry = metrics.registry();
         registry.register_collector(Box::new(States { status: Arc::clone(&status), services: Arc::clone(&services) }));
-        Self { registry: Arc::new(registry), status, services, engine, stopping }
+        Self { registry: Arc::new(registry), status, services, engine, stopping, asker }
     }
 
     fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
@@ -86,7 +100,10 @@ impl Desk {
             return text(StatusCode::OK, "forgotten\n");
         }
         if !matches!(*method, Method::GET | Method::HEAD) {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD, and DELETE of /remembered\n");
+            return text(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "only GET and HEAD, DELETE of /remembered, and POST to /explain\n",
+            );
         }
         match path {
             "/livez" => text(StatusCode::OK, "ok\n"),
@@ -99,7 +116,7 @@ impl Desk {
             }
             "/plugins" => json(&self.status.plugins(Instant::now())),
             "/services" => json(&self.services.snapshot(Instant::now())),
-            _ => text(StatusCode::NOT_FOUND, "/livez /readyz /metrics /plugins /services, and DELETE of /remembered\n"),
+            _ => text(StatusCode::NOT_FOUND, NOWHERE),
         }
     }
 

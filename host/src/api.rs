@@ -61,6 +61,37 @@ pub struct Apis {
     any: Prefixes,
 }
 
+/// An API, and what of it fits a request.
+pub struct Found<'a> {
+    /// The API.
+    pub api: &'a Rc<Api>,
+    /// Its hosts.
+    pub hosts: Hosts<'a>,
+    /// Its path prefix without a slash behind it; empty: all paths.
+    pub prefix: &'a str,
+}
+
+/// The hosts of an API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hosts<'a> {
+    /// This one.
+    One(&'a str),
+    /// All below this one, which begins with a dot.
+    Below(&'a str),
+    /// All.
+    Any,
+}
+
+impl std::fmt::Display for Hosts<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::One(host) => write!(f, "host {host}"),
+            Self::Below(suffix) => write!(f, "host *{suffix}"),
+            Self::Any => f.write_str("any host"),
+        }
+    }
+}
+
 /// Path prefixes, longest first.
 type Prefixes = Vec<(Box<str>, Rc<Api>)>;
 
@@ -96,15 +127,23 @@ impl Apis {
     /// The API of a cleaned authority and path.
     #[must_use]
     pub fn find(&self, authority: &str, path: &str) -> Option<&Rc<Api>> {
+        self.search(authority, path).map(|found| found.api)
+    }
+
+    /// The same, and what of it fits.
+    #[must_use]
+    pub fn search(&self, authority: &str, path: &str) -> Option<Found<'_>> {
         let host = without_port(authority);
-        let exact = (!self.exact.is_empty()).then(|| self.exact.get(host)).flatten();
+        let exact = (!self.exact.is_empty()).then(|| self.exact.get_key_value(host)).flatten();
         let below = self.below.iter().filter(|(suffix, _)| host.len() > suffix.len() && host.ends_with(&**suffix));
+        let exact = exact.into_iter().map(|(host, prefixes)| (Hosts::One(host), prefixes));
         exact
-            .into_iter()
-            .chain(below.map(|(_, prefixes)| prefixes))
-            .chain([&self.any])
-            .find_map(|prefixes| prefixes.iter().find(|(prefix, _)| is_below(path, prefix)))
-            .map(|(_, api)| api)
+            .chain(below.map(|(suffix, prefixes)| (Hosts::Below(suffix), prefixes)))
+            .chain([(Hosts::Any, &self.any)])
+            .find_map(|(hosts, prefixes)| {
+                let (prefix, api) = prefixes.iter().find(|(prefix, _)| is_below(path, prefix))?;
+                Some(Found { api, hosts, prefix })
+            })
     }
 }
 

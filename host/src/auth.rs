@@ -66,22 +66,22 @@ impl Auth {
                 request.hold(body, scene.budget).await?;
             }
             let verdict = plugin
-                .identify(&request.view(scene.id), scene.now)
+                .identify(&request.view(scene), scene.now)
                 .await
                 .map_err(|none| Refusal::no_verdict(Stage::Auth, none))?;
             match &*verdict {
                 Ok(Identified::NotMine) => {}
                 Ok(Identified::Granted(grant)) => {
                     self.check_plan(grant).map_err(|fault| {
-                        Refusal::Failed(Stage::Auth, plugin.blame(Failure::answer(fault), scene.now))
+                        Refusal::Failed(Stage::Auth, plugin.blame(Failure::answer(fault), scene.witness, scene.now))
                     })?;
                     admit(grant, request);
                     request.caller = Granted::new(Arc::clone(&plugin.shared.version.name), verdict);
                     return Ok(());
                 }
                 Err(rejection) => {
-                    if let Some(failed) = self.failed.as_ref().filter(|_| rejection.status == StatusCode::UNAUTHORIZED)
-                    {
+                    let counts = scene.witness.is_none() && rejection.status == StatusCode::UNAUTHORIZED;
+                    if let Some(failed) = self.failed.as_ref().filter(|_| counts) {
                         failed.charge(request.client.address, scene.nanoseconds);
                     }
                     let own = plugin.shared.challenges();

@@ -4,7 +4,7 @@
 //! of service and address, over workers and reloads. A worker has one [`Balancer`] per [`Service`]; its picks take no lock. A
 //! pick is a [`Lease`], which counts until it is dropped and takes the request's [`Outcome`].
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,6 +36,7 @@ mod tiers;
 pub use algorithms::{hash, mix};
 pub use discovery::first_answers;
 pub use lease::{Failure, Lease, Outcome};
+pub use ready::Chosen;
 pub use retries::Again;
 pub use snapshot::{EndpointSnapshot, FailuresSnapshot, SearchSnapshot, ServiceSnapshot, StateSnapshot, TierSnapshot};
 pub use state::{EndpointState, ServiceState};
@@ -110,7 +111,7 @@ impl Services {
 
     /// What the admin API shows, by name.
     pub fn snapshot(&self, now: Instant) -> Vec<ServiceSnapshot> {
-        self.current().values().map(|service| ServiceSnapshot::new(service, now)).collect()
+        self.current().values().map(|service| service.snapshot(now)).collect()
     }
 }
 
@@ -211,6 +212,11 @@ impl Service {
         self.members.load().states.clone()
     }
 
+    /// What the admin API shows.
+    pub fn snapshot(&self, now: Instant) -> ServiceSnapshot {
+        ServiceSnapshot::new(self, now)
+    }
+
     /// How many those are.
     pub fn count(&self) -> usize {
         self.members.load().states.len()
@@ -251,6 +257,13 @@ pub struct Ask<'a> {
     pub random: u64,
 }
 
+impl Ask<'_> {
+    /// What decides: the same for alike requests, else random.
+    fn draw(&self) -> u64 {
+        self.affinity.unwrap_or(self.random)
+    }
+}
+
 /// One worker's way to the endpoints of a service.
 #[derive(Debug)]
 pub struct Balancer {
@@ -279,17 +292,22 @@ impl Balancer {
     pub fn pick(&self, ask: &Ask<'_>) -> Result<Lease, Unavailable> {
         let state = &*self.service.state;
         let place = Place::take(state, self.service.settings.in_flight).ok_or(Unavailable::CircuitOpen)?;
+        let endpoint = self.look(ask)?.pick(ask).ok_or(Unavailable::NoOtherEndpoint)?;
+        Ok(place.at(endpoint, self.service.watch(ask.now)))
+    }
+
+    /// Who gets requests now: looked at anew where that may have changed, never nobody.
+    fn look(&self, ask: &Ask<'_>) -> Result<RefMut<'_, Ready>, Unavailable> {
         let mut ready = self.ready.borrow_mut();
         if ready.next_return.is_some_and(|at| ask.now >= at) {
             ready.next_return = self.service.expire(ask.now);
         }
-        if ready.is_stale(state.generation(), ask.now) {
+        if ready.is_stale(self.service.state.generation(), ask.now) {
             *ready = Ready::look(&self.service, ask.random, ask.now);
         }
         if ready.is_empty() {
             return Err(Unavailable::NoHealthyEndpoint);
         }
-        let endpoint = ready.pick(ask).ok_or(Unavailable::NoOtherEndpoint)?;
-        Ok(place.at(endpoint, self.service.watch(ask.now)))
+        Ok(ready)
     }
 }

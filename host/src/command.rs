@@ -1,5 +1,5 @@
 //! For whoever writes plugins: one file is looked at, or tried with one request, by the host's own code and without a
-//! gateway around it.
+//! gateway around it. For whoever runs a gateway: one request is explained.
 
 use std::fmt;
 use std::io::Write as _;
@@ -16,12 +16,13 @@ use crate::control;
 use crate::keys::KeySets;
 use crate::plugin::{Engine, Instance, Use, UseFault, UseName, Version};
 
+mod explain;
 mod inspect;
 mod report;
-mod text;
 mod trial;
 mod r#try;
 
+pub use explain::Explain;
 pub use inspect::Inspect;
 pub use r#try::Try;
 
@@ -121,7 +122,7 @@ fn configuration(file: &Path) -> anyhow::Result<Config> {
 
 /// Shows on standard error what plugins log, and what is wrong with key sets.
 fn show_log() {
-    let shown = "plugin=debug,gatewright::keys=warn,gatewright::plugin::engine=warn";
+    let shown = "plugin=debug,gatewright::keys=warn,gatewright::plugin::engine=warn,gatewright::control=warn,gatewright::balance=warn";
     let log = tracing_subscriber::fmt().with_env_filter(shown).with_writer(std::io::stderr);
     // Where the process logs already, it goes on as it does.
     let _ = log.without_time().with_target(false).with_ansi(false).try_init();

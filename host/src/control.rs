@@ -12,13 +12,14 @@ use crate::balance::{self, Services};
 use crate::config::{self, Config};
 use crate::files;
 use crate::keys::{self, KeySets};
-use crate::limit::{FailedAuth, Limits, Tables};
+use crate::limit::Tables;
 use crate::metrics::Metrics;
 use crate::plugin::folder::{Event as FolderEvent, Watch as FolderWatch};
 use crate::plugin::{Compiler, Engine, Instance, Loaded, Pool, Use, UseName};
 use crate::server::Terms;
 use crate::tls::{Outwards, Tls};
 
+mod alone;
 mod plan;
 mod plugins;
 mod probation;
@@ -29,6 +30,7 @@ mod worker;
 pub use run::{Running, StartFault, start};
 pub use status::{PluginStatus, Status, UseStatus};
 
+pub(crate) use alone::alone;
 pub(crate) use plan::uses;
 use plan::{Ground, Plan, PlanFault, Prepared, versions};
 use plugins::Plugin;
@@ -236,18 +238,10 @@ impl Control {
     /// Hands a plan to every worker, and waits until all have it: from then on no new request begins with the old one.
     async fn publish(&mut self, config: Arc<Config>, prepared: Prepared) {
         let Prepared { uses, mut instances } = prepared;
-        let limits = |api: &crate::config::Api| Arc::new(Limits::new(&api.limits, &self.tables));
         let services = self.services.apply(&config.services, Instant::now());
         balance::first_answers(&services).await;
-        let plan = Arc::new(Plan {
-            uses: uses.clone(),
-            services,
-            limits: config.apis.iter().map(|api| (Arc::clone(&api.name), limits(api))).collect(),
-            failed: config.server.failed_auth.map(|rate| Arc::new(FailedAuth::new(rate, &self.tables))),
-            held: Arc::clone(&self.held),
-            outwards: Arc::clone(&self.outwards),
-            config: Arc::clone(&config),
-        });
+        let shared = (Arc::clone(&self.held), Arc::clone(&self.outwards));
+        let plan = Arc::new(Plan::new(Arc::clone(&config), uses.clone(), services, &self.tables, shared));
         let (taken, mut all_taken) = mpsc::channel(1);
         for worker in &self.workers {
             let instances = instances.iter_mut().filter_map(|(name, list)| Some((name.clone(), list.pop()?))).collect();

@@ -21,6 +21,7 @@ use crate::route::Route;
 use crate::tls::Outward;
 
 mod affinity;
+mod explain;
 pub mod headers;
 mod outgoing;
 mod pool;
@@ -28,6 +29,7 @@ mod retry;
 mod upgrade;
 mod version;
 
+pub use explain::{Explained, explain};
 use outgoing::Ending;
 pub use outgoing::{Exchange, Outgoing};
 pub use pool::{ConnectFault, Pool, Pools};
@@ -51,6 +53,12 @@ impl Service {
     #[must_use]
     pub fn new(shared: Arc<balance::Service>, registry: Rc<Pools>, random: u64, tls: Option<Arc<Outward>>) -> Self {
         Self { balancer: Balancer::new(shared, random, Instant::now()), pools: RefCell::default(), registry, tls }
+    }
+
+    /// Its name in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.settings().name
     }
 
     fn settings(&self) -> &config::Service {

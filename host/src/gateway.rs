@@ -33,6 +33,10 @@ use crate::request::{Budget, Request, Scene};
 use crate::route::Routed;
 use crate::server::Busy;
 
+mod explain;
+
+pub use explain::{AskFault, Asker, Question, answer, explain};
+
 /// One configuration on one worker.
 pub struct Gateway {
     /// What requests are for.
@@ -141,7 +145,7 @@ async fn answer(
     now: Instant,
 ) -> Response<Outgoing> {
     let id = exchange.record.id.clone();
-    let scene = Scene { budget: &gateway.budget, id: &id, now, nanoseconds: nanoseconds(now) };
+    let scene = Scene { budget: &gateway.budget, id: &id, now, nanoseconds: nanoseconds(now), witness: None };
     let mut response = match carry(worker, gateway, &mut request, &mut exchange, &scene).await {
         Ok(Passed::Service(response)) => {
             exchange.answered(Outcome::Forwarded, response.status());
@@ -159,10 +163,7 @@ async fn answer(
         Err(refusal) => {
             let outcome = refusal.outcome();
             exchange.record.reason = refusal.reason().map(String::into_boxed_str);
-            let response = match &request.grpc {
-                Some(media_type) => refusal.grpc_answer(&id, media_type.clone()),
-                None => refusal.answer(&id),
-            };
+            let response = refuse(refusal, &request, &id);
             exchange.answered(outcome, response.status());
             response.map(|body| Outgoing::own(body, exchange))
         }
@@ -176,6 +177,14 @@ async fn answer(
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// What the client is told of a refusal.
+fn refuse(refusal: Refusal, request: &Request, id: &HeaderValue) -> Response<Bytes> {
+    match &request.grpc {
+        Some(media_type) => refusal.grpc_answer(id, media_type.clone()),
+        None => refusal.answer(id),
+    }
 }
 
 /// What came of a request that nothing refused.
@@ -287,6 +296,13 @@ fn limit_address(api: &Api, request: &Request, scene: &Scene<'_>) -> Result<Admi
 
 /// The limits that count by who is calling.
 fn limit_caller(api: &Api, request: &Request, before: Admission, clock: &Lap<'_>) -> Result<Admission, Refusal> {
+    let now = nanoseconds(clock.since);
+    let checked = as_client(request, |client| api.limits.after_auth(client, now, before));
+    checked.map_err(|exceeded| limited(&exceeded, api))
+}
+
+/// Whom a request is from, as limits see it.
+fn as_client<T>(request: &Request, ask: impl FnOnce(&Client<'_>) -> T) -> T {
     let caller = request.caller.as_ref().and_then(|granted| Some((&*granted.plugin, &granted.grant()?.caller)));
     let attribute = |name: &str| caller.and_then(|(_, caller)| caller.attribute(name));
     let caller = caller.map(|(plugin, caller)| Caller {
@@ -295,17 +311,7 @@ fn limit_caller(api: &Api, request: &Request, before: Admission, clock: &Lap<'_>
         plan: caller.plan.as_deref(),
         attribute: &attribute,
     });
-    let client = Client { address: request.client.address, caller };
-    let checked = api.limits.after_auth(&client, nanoseconds(clock.since), before);
-    checked.map_err(|exceeded| limited(&exceeded, api))
-}
-
-/// Where a limit is exceeded.
-fn limited(exceeded: &Exceeded, api: &Api) -> Refusal {
-    let mut headers = HeaderMap::new();
-    api.limits.write_refusal(exceeded, &mut headers);
-    let names = api.limits.violated(exceeded).cloned().collect();
-    Refusal::Limited(Box::new(Limited { headers, names }))
+    ask(&Client { address: request.client.address, caller })
 }
 
 /// Where a limit delays.
@@ -314,6 +320,14 @@ async fn wait(admission: &Admission, clock: &mut Lap<'_>) {
         Box::pin(tokio::time::sleep(admission.wait)).await;
     }
     clock.lap(Span::Limit);
+}
+
+/// Where a limit is exceeded.
+fn limited(exceeded: &Exceeded, api: &Api) -> Refusal {
+    let mut headers = HeaderMap::new();
+    api.limits.write_refusal(exceeded, &mut headers);
+    let names = api.limits.violated(exceeded).cloned().collect();
+    Refusal::Limited(Box::new(Limited { headers, names }))
 }
 
 /// A routing plugin's own answer.

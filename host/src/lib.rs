@@ -27,6 +27,7 @@ pub mod admin;
 pub mod command;
 pub mod config;
 pub mod control;
+pub mod explain;
 pub mod files;
 pub mod keys;
 pub mod log;

@@ -8,6 +8,7 @@ mod failed_auth;
 mod fields;
 mod gcra;
 mod key;
+mod peek;
 mod rule;
 mod table;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod tests;
 
 pub use failed_auth::{FailedAuth, FailedTooOften};
 pub use fields::Room;
+pub use peek::{Peek, PeekRate};
 pub use table::Tables;
 
 use crate::config;
@@ -206,7 +208,7 @@ impl Limits {
         }
     }
 
-    /// Locks what the rules count, asks all of them, and takes of all or of none. The error is `retry_after`.
+    /// Takes of all rules or of none. The error is `retry_after`.
     fn take(
         &self,
         first: usize,
@@ -215,6 +217,30 @@ impl Limits {
         now: u64,
         admission: &mut Admission,
     ) -> Result<(), u32> {
+        self.ask(rules, client, now, |bids, retry_after| {
+            if retry_after > 0 {
+                let standing = |(rule, bid): (usize, &Bid<'_>)| bid.standing(rule, bid.counted(), now);
+                admission.standings.extend((first..).zip(&*bids).map(standing));
+                return Err(retry_after);
+            }
+            for (rule, bid) in (first..).zip(bids.drain(..)) {
+                admission.standings.push(bid.standing(rule, bid.slot, now));
+                admission.wait = bid.wait().max(admission.wait);
+                admission.permits.0.extend(bid.take());
+            }
+            Ok(())
+        })
+    }
+
+    /// Locks what the rules count and asks all of them; `then` gets what each says, and the longest `retry_after` of those
+    /// that refuse, 0 where none does.
+    fn ask<T>(
+        &self,
+        rules: &[Rule],
+        client: &Client<'_>,
+        now: u64,
+        then: impl FnOnce(&mut SmallVec<[Bid<'_>; 4]>, u32) -> T,
+    ) -> T {
         let mut key = Memo::new(&self.hashing);
         let mut locked: SmallVec<[_; 4]> = SmallVec::new();
         for rule in rules {
@@ -229,15 +255,6 @@ impl Limits {
             }
             bids.push(bid);
         }
-        if retry_after > 0 {
-            admission.standings.extend((first..).zip(&bids).map(|(rule, bid)| bid.standing(rule, bid.counted(), now)));
-            return Err(retry_after);
-        }
-        for (rule, bid) in (first..).zip(bids.drain(..)) {
-            admission.standings.push(bid.standing(rule, bid.slot, now));
-            admission.wait = bid.wait().max(admission.wait);
-            admission.permits.0.extend(bid.take());
-        }
-        Ok(())
+        then(&mut bids, retry_after)
     }
 }

@@ -50,6 +50,13 @@ enum Command {
     /// where the plugin or the gateway before it refuses, and 2 where there is no verdict: the plugin fails, or cannot be
     /// tried.
     Try(command::Try),
+    /// Explain what becomes of one request, and why: its API, what each stage says, its limits, its service and endpoint.
+    ///
+    /// The running gateway is asked by its admin listener, for only that knows limits, health and load; or, with `--offline`,
+    /// the configuration alone. Nothing is sent to a service, no limit is spent and nothing is counted. The exit status is 0
+    /// where the request would be forwarded (or the gateway answers it in a service's stead), 1 where it is refused, and 2
+    /// where it is not explained.
+    Explain(command::Explain),
 }
 
 fn main() -> ExitCode {
@@ -62,6 +69,7 @@ fn main() -> ExitCode {
         }
         Command::Inspect(inspect) => inspect.run(),
         Command::Try(asked) => asked.run(),
+        Command::Explain(asked) => asked.run(),
     }
 }
 

@@ -19,6 +19,7 @@ mod r#use;
 mod v0_1;
 pub mod verdict;
 mod wasi;
+pub mod witness;
 
 use std::fmt;
 use std::rc::Rc;
@@ -35,6 +36,7 @@ pub use local::{Local, NoVerdict};
 pub use offload::Pool;
 pub use r#use::{Instance, Use, UseFault, UseName};
 pub use verdict::Verdict;
+pub use witness::Witness;
 
 /// Where in the path a plugin stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

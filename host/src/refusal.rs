@@ -203,6 +203,12 @@ impl Refusal {
         }
     }
 
+    /// What a client is told, the same for every request that it happens to; empty where a plugin says it.
+    #[must_use]
+    pub fn title(&self) -> &'static str {
+        self.public().1
+    }
+
     /// Who refused.
     #[must_use]
     pub fn outcome(&self) -> Outcome {

@@ -12,16 +12,18 @@ use hyper::body::Incoming;
 use crate::cors::Sharing;
 use crate::forward::headers::{Client, Peer};
 use crate::plugin::verdict::{Caller, Grant, Identified};
-use crate::plugin::{BodyInput, Verdict, View};
+use crate::plugin::{BodyInput, Verdict, View, Witness};
 use crate::refusal::{Refusal, grpc_media_type};
 
 mod body;
 mod budget;
 mod pace;
+mod text;
 
 pub use body::{Body, BodyFault, Held, Streaming};
 pub use budget::Budget;
 pub use pace::Pause;
+pub use text::{RequestText, TextFault};
 
 /// What the stages depend on beside the request.
 pub struct Scene<'a> {
@@ -33,6 +35,8 @@ pub struct Scene<'a> {
     pub now: Instant,
     /// The same moment as limits count it.
     pub nanoseconds: u64,
+    /// Who looks on, where the request is only explained: then it leaves no trace.
+    pub witness: Option<&'a Witness>,
 }
 
 /// A request on its way.
@@ -106,9 +110,9 @@ impl Request {
 
     /// What plugins may see of it. Its id is for the log only.
     #[must_use]
-    pub fn view<'a>(&'a self, id: &'a HeaderValue) -> View<'a> {
+    pub fn view<'a>(&'a self, scene: &Scene<'a>) -> View<'a> {
         View {
-            id,
+            id: scene.id,
             head: &self.head,
             scheme: self.client.scheme.as_str(),
             client: &self.address,
@@ -118,6 +122,7 @@ impl Request {
                 Body::Held(held) => Some(&held.bytes),
                 Body::Empty | Body::Streaming(_) => None,
             },
+            witness: scene.witness,
         }
     }
 

@@ -77,7 +77,7 @@ impl Routing {
             request.hold(body, scene.budget).await?;
         }
         let verdict = plugin
-            .route(&request.view(scene.id), scene.now)
+            .route(&request.view(scene), scene.now)
             .await
             .map_err(|none| Refusal::no_verdict(Stage::Routing, none))?;
         let target = match &*verdict {
@@ -87,7 +87,9 @@ impl Routing {
                 return Err(Refusal::Rejected(Stage::Routing, Rejected::new(rejection, scene.id, &[])));
             }
         };
-        let blame = |fault: String| Refusal::Failed(Stage::Routing, plugin.blame(Failure::answer(fault), scene.now));
+        let blame = |fault: String| {
+            Refusal::Failed(Stage::Routing, plugin.blame(Failure::answer(fault), scene.witness, scene.now))
+        };
         let name = draw(target, random);
         let service =
             services.get(name).ok_or_else(|| blame(format!("service {name:?} is not one that it may name")))?;

@@ -33,7 +33,7 @@ impl Validation {
             if let Some(body) = &plugin.shared.declaration.body {
                 request.hold(body, scene.budget).await?;
             }
-            match plugin.check(&request.view(scene.id), scene.now).await {
+            match plugin.check(&request.view(scene), scene.now).await {
                 Ok(verdict) => {
                     if let Err(rejection) = &*verdict {
                         return Err(Refusal::Rejected(Stage::Validation, Rejected::new(rejection, scene.id, &[])));

@@ -17,7 +17,7 @@ pub use random::Random;
 pub use round_robin::RoundRobin;
 
 /// A service's algorithm with what one worker remembers between picks.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Algorithm {
     /// Smooth weighted round robin.
     RoundRobin(RoundRobin),

@@ -10,6 +10,10 @@ use super::state::EndpointState;
 use super::{Ask, Service, tiers};
 use crate::config::Balance;
 
+mod why;
+
+pub use why::Chosen;
+
 /// Which endpoints get requests and whose turn it is.
 #[derive(Debug)]
 pub(super) struct Ready {
@@ -74,6 +78,10 @@ impl Warmth {
 }
 
 impl Load {
+    fn at(self, endpoints: &[Arc<EndpointState>], at: usize, now: Instant) -> f64 {
+        endpoints.get(at).map_or(f64::MAX, |endpoint| self.of(endpoint, now))
+    }
+
     fn of(self, endpoint: &EndpointState, now: Instant) -> f64 {
         let in_flight = f64::from(endpoint.in_flight());
         match self {
@@ -120,19 +128,11 @@ impl Ready {
 
     /// One that was not tried.
     pub(super) fn pick(&mut self, ask: &Ask<'_>) -> Option<Arc<EndpointState>> {
-        let draw = ask.affinity.unwrap_or(ask.random);
-        let at = match self.tiers.len() {
-            0 | 1 => 0,
-            _ => {
-                // Not the draw that picks within the tier.
-                let draw = mix(draw ^ TIER_DRAW) >> 32;
-                self.tiers.iter().position(|tier| draw < tier.until).unwrap_or(0)
-            }
-        };
-        let load = self.load;
+        let draw = ask.draw();
+        let (at, load) = (self.tier_of(draw), self.load);
         let tier = self.tiers.get_mut(at)?;
         let endpoints = &tier.endpoints;
-        let load = |at: usize| endpoints.get(at).map_or(f64::MAX, |endpoint| load.of(endpoint, ask.now));
+        let load = |at: usize| load.at(endpoints, at, ask.now);
         // A retry takes no turn: else where every second request fails, every first try would go to the one that fails.
         if ask.tried.is_empty() || !tier.algorithm.takes_turns() {
             let picked = tier.algorithm.pick(load, draw).and_then(|at| endpoints.get(at))?;
@@ -143,6 +143,16 @@ impl Ready {
         // Any other of the tier, else of another one.
         let others = self.tiers.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, tier)| tier);
         self.tiers.get(at).into_iter().chain(others).find_map(|tier| tier.other(ask.tried, mix(draw)))
+    }
+
+    /// The position of the tier that a draw is of.
+    fn tier_of(&self, draw: u64) -> usize {
+        if self.tiers.len() < 2 {
+            return 0;
+        }
+        // Not the draw that picks within the tier.
+        let draw = mix(draw ^ TIER_DRAW) >> 32;
+        self.tiers.iter().position(|tier| draw < tier.until).unwrap_or(0)
     }
 }
 

@@ -13,6 +13,7 @@ mod outliers;
 mod picks;
 mod properties;
 mod sockets;
+mod why;
 
 fn address(n: usize) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 1000 + n as u16))

@@ -7,6 +7,8 @@ use crate::plugin::Input;
 
 /// Where values begin.
 const COLUMN: usize = 14;
+/// Between the columns of a table.
+const GAP: usize = 2;
 
 /// Text for a person at a terminal.
 #[derive(Debug, Default)]
@@ -32,6 +34,28 @@ impl Report {
     pub(super) fn list(&mut self, label: &str, values: impl IntoIterator<Item = impl AsRef<str>>) {
         let values: Vec<String> = values.into_iter().map(|value| value.as_ref().to_owned()).collect();
         self.row(label, values.join(", "));
+    }
+
+    /// Rows of cells, each column as wide as its widest cell that is not longer than `most` characters.
+    pub(super) fn table(&mut self, rows: &[Vec<String>], most: usize) {
+        let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| plain(cell)).collect()).collect();
+        let length = |cell: &String| cell.chars().count();
+        let mut widths: Vec<usize> = vec![COLUMN - GAP - 2];
+        for row in &rows {
+            widths.resize(widths.len().max(row.len()), 0);
+            let cells = row.iter().map(length).zip(&mut widths).filter(|(length, _)| *length <= most);
+            cells.for_each(|(length, width)| *width = length.max(*width));
+        }
+        for row in &rows {
+            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}{:GAP$}", ""));
+            let line = cells.fold("  ".to_owned(), |line, cell| line + &cell);
+            let _ = writeln!(self.0, "{}", line.trim_end());
+        }
+    }
+
+    /// A text of our own as it is.
+    pub(super) fn verbatim(&mut self, text: &str) {
+        self.0.push_str(text);
     }
 
     /// All of another one.

@@ -106,7 +106,7 @@ impl<'a> Trial<'a> {
         let mut request = Request::new(request, Rc::clone(&self.peer));
         self.begin(&mut request)?;
         let id = HeaderValue::from_static("trial");
-        let scene = Scene { budget: &self.budget, id: &id, now, nanoseconds: nanoseconds(now) };
+        let scene = Scene { budget: &self.budget, id: &id, now, nanoseconds: nanoseconds(now), witness: None };
         // The client's time is not the plugin's.
         if let Some(body) = &self.local.shared.declaration.body {
             request.hold(body, &self.budget).await?;

@@ -10,13 +10,14 @@ use anyhow::{Context as _, bail};
 use http::StatusCode;
 
 use super::report::{Report, bytes, time};
-use super::text::RequestText;
 use super::trial::{Asked, Trial};
 use super::{Loaded, PluginFile, configuration, print, show_log};
 use crate::config::{self, Config, Isolation, OnFailure};
+use crate::gateway::bounds;
 use crate::plugin::verdict::Caller;
 use crate::plugin::{Stage, UseName};
 use crate::refusal::Refusal;
+use crate::request::RequestText;
 
 /// What `gatewright try` is given.
 #[derive(Debug, clap::Args)]
@@ -182,7 +183,7 @@ impl Try {
         text: &RequestText,
         config: &Config,
     ) -> anyhow::Result<(Asked, Vec<Duration>)> {
-        let once = async || text.send(&config.server, async |request| trial.ask(request).await).await;
+        let once = async || text.send(&bounds(&config.server), async |request| trial.ask(request).await).await;
         let first = once().await?;
         let mut calls: Vec<Duration> = first.call.into_iter().collect();
         for _ in 1..self.times.get() {

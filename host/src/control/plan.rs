@@ -14,7 +14,7 @@ use crate::forward::headers::Stripped;
 use crate::forward::{Pools, Service};
 use crate::gateway::{Gateway, bounds};
 use crate::keys::KeySets;
-use crate::limit::{FailedAuth, Limits};
+use crate::limit::{FailedAuth, Limits, Tables};
 use crate::log::{AccessLog, Tally};
 use crate::metrics::Metrics;
 use crate::plugin::{Engine, Instance, Local, Pool, Slot, Stage, Use, UseFault, UseName, Version};
@@ -125,6 +125,22 @@ pub(super) struct Plan {
     /// Bytes of bodies that are held, over all workers and reloads.
     pub(super) held: Arc<AtomicUsize>,
     pub(super) outwards: Arc<Outwards>,
+}
+
+impl Plan {
+    /// Of a configuration with the uses and services that were prepared for it; `tables` keeps the counters of limits.
+    pub(super) fn new(
+        config: Arc<Config>,
+        uses: BTreeMap<UseName, Arc<Use>>,
+        services: ServiceMap,
+        tables: &Tables,
+        (held, outwards): (Arc<AtomicUsize>, Arc<Outwards>),
+    ) -> Self {
+        let limits = |api: &config::Api| (Arc::clone(&api.name), Arc::new(Limits::new(&api.limits, tables)));
+        let limits = config.apis.iter().map(limits).collect();
+        let failed = config.server.failed_auth.map(|rate| Arc::new(FailedAuth::new(rate, tables)));
+        Self { config, uses, services, limits, failed, held, outwards }
+    }
 }
 
 /// What a worker keeps from one plan to the next.

@@ -18,6 +18,7 @@ use super::{Change, Control, status};
 use crate::admin::{self, Desk};
 use crate::balance::Services;
 use crate::config::{Config, Fault};
+use crate::gateway::Asker;
 use crate::keys::KeySets;
 use crate::limit::Tables;
 use crate::metrics::Metrics;
@@ -207,6 +208,8 @@ impl House {
             folder_watch: None,
         };
         let (mut inboxes, mut workers) = (Vec::new(), Vec::new());
+        let (asker, questions) = Asker::new();
+        let mut questions = Some(questions);
         for index in 0..config.server.workers {
             let (inbox, connections) = Inbox::new();
             let (updates, receiver) = mpsc::unbounded_channel();
@@ -216,6 +219,7 @@ impl House {
                 index,
                 connections,
                 updates: receiver,
+                questions: questions.take(),
                 terms: terms_receiver.clone(),
                 grace: config.server.shutdown,
                 metrics: Arc::clone(&metrics),
@@ -225,7 +229,8 @@ impl House {
         control.watch_files();
         if let Some(desk) = desk {
             let (status, services) = (Arc::clone(&control.status), Arc::clone(&control.services));
-            let desk_of = Desk::new(&metrics, status, services, Arc::clone(&control.engine), Arc::clone(&stopping));
+            let (engine, stopping) = (Arc::clone(&control.engine), Arc::clone(&stopping));
+            let desk_of = Desk::new(&metrics, status, services, engine, stopping, asker);
             tokio::spawn(admin::serve(tokio::net::TcpListener::from_std(desk)?, desk_of));
         }
         let house = server::House {

@@ -9,7 +9,7 @@ use tokio::task::{LocalSet, spawn_local};
 
 use super::Update;
 use super::plan::Site;
-use crate::gateway::Worker;
+use crate::gateway::{self, Question, Worker};
 use crate::metrics::Metrics;
 use crate::server::{Connections, Terms, serve};
 
@@ -21,6 +21,8 @@ pub(super) struct Start {
     pub(super) index: usize,
     pub(super) connections: Connections,
     pub(super) updates: mpsc::UnboundedReceiver<Update>,
+    /// Requests that it is to explain; none: another worker does.
+    pub(super) questions: Option<mpsc::Receiver<Question>>,
     pub(super) terms: watch::Receiver<Terms>,
     pub(super) grace: Duration,
     pub(super) metrics: Arc<Metrics>,
@@ -35,7 +37,7 @@ pub(super) fn spawn(start: Start) -> std::io::Result<std::thread::JoinHandle<()>
 }
 
 async fn work(start: Start) {
-    let Start { index, connections, mut updates, terms, grace, metrics } = start;
+    let Start { index, connections, mut updates, questions, terms, grace, metrics } = start;
     let mut site = Site::new(index, Arc::clone(&metrics));
     let Some(Update { plan, instances, _taken }) = updates.recv().await else { return };
     let gateway = Rc::new(site.build(&plan, instances));
@@ -50,6 +52,10 @@ async fn work(start: Start) {
         }
     };
     let apply = spawn_local(apply);
+    let answer = questions.map(|questions| spawn_local(gateway::answer(Rc::clone(&worker), questions)));
     serve(worker, connections, terms, grace).await;
     apply.abort();
+    if let Some(answer) = answer {
+        answer.abort();
+    }
 }

@@ -22,6 +22,20 @@ pub(super) fn affinity(settings: &config::Service, route: &Route, request: &Requ
     }
 }
 
+/// Where the key of [`affinity`] is from, in words; none: the service does not balance by keys.
+pub(super) fn source(settings: &config::Service, route: &Route) -> Option<String> {
+    let Balance::Maglev { affinity } = &settings.algorithm else { return None };
+    if route.target().is_some_and(|target| target.affinity.is_some()) {
+        return Some("given by the routing plugin".into());
+    }
+    Some(match affinity {
+        None => "nothing".into(),
+        Some(Affinity::Address) => "the client's address".into(),
+        Some(Affinity::Header(name)) => format!("the field `{name}`"),
+        Some(Affinity::Cookie(name)) => format!("the cookie `{name}`"),
+    })
+}
+
 /// The value of the first cookie of this name (RFC 6265, section 5.4).
 fn cookie<'a>(headers: &'a HeaderMap, name: &[u8]) -> Option<&'a [u8]> {
     let fields = headers.get_all(header::COOKIE).into_iter();

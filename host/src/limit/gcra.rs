@@ -30,6 +30,11 @@ impl Gcra {
         self.interval
     }
 
+    /// The most requests at once.
+    pub(super) fn burst(self) -> u32 {
+        u32::try_from(self.window() / self.interval).unwrap_or(u32::MAX)
+    }
+
     /// The time that earns the whole burst.
     pub(super) fn window(self) -> u64 {
         self.tolerance.saturating_add(self.interval)

@@ -4,7 +4,7 @@ use super::fields::{Policy, Room};
 use super::gcra::{nanoseconds, seconds};
 use super::key::{Identity, Key, Memo};
 use super::table::{Permit, Seat, Shard, Slot, Table};
-use super::{Bound, Client, Standing};
+use super::{Bound, Client, Peek, PeekRate, Standing};
 use crate::config::{Limit, LimitKey, Over};
 use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard};
@@ -119,6 +119,30 @@ impl Rule {
             }
         }
         Bid { table: &self.table, key, seat, slot, policy, concurrent: self.concurrent.is_some(), verdict }
+    }
+
+    /// How the client of a bid stands, its request not counted.
+    pub(super) fn peek(&self, bid: &Bid<'_>, now: u64) -> Peek {
+        let slot = bid.counted();
+        let rate = bid.policy.map(|(_, Policy { rate, .. })| {
+            let arrival = slot.arrival(*rate, now);
+            let full_after = Duration::from_nanos(arrival.saturating_sub(now));
+            PeekRate { burst: rate.burst(), left: rate.left(arrival, now), full_after }
+        });
+        Peek {
+            name: Arc::clone(&self.name),
+            by: match &self.by {
+                LimitKey::Api => "api".into(),
+                LimitKey::Address => "address".into(),
+                LimitKey::Caller => "caller".into(),
+                LimitKey::Plan => "plan".into(),
+                LimitKey::Attribute(name) => format!("attribute {name}"),
+            },
+            rate,
+            in_flight: self.concurrent.map(|most| (slot.in_flight, most)),
+            wait: bid.wait(),
+            exceeded: matches!(bid.verdict, Verdict::Refused { .. }),
+        }
     }
 
     fn judge(&self, slot: Slot, policy: Option<&Policy>, now: u64) -> Verdict {

@@ -1,9 +1,10 @@
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test says so by failing")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test says so by failing")]
 //! What the stage promises, with time as a number.
 
 mod callers;
 mod keys;
 mod model;
+mod peek;
 mod threads;
 
 use super::*;

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use smallvec::SmallVec;
 
 use super::verdict::Caller;
-use super::{BodyInput, Declaration, Input};
+use super::{BodyInput, Declaration, Input, Witness};
 use crate::tls::ClientCertificate;
 
 /// What plugins may see of one request. Borrowed: nothing is copied for a part that nobody declared.
@@ -28,6 +28,8 @@ pub struct View<'a> {
     pub caller: Option<&'a Caller>,
     /// The whole body where it is held.
     pub body: Option<&'a Bytes>,
+    /// Who looks on, where the request is only explained.
+    pub witness: Option<&'a Witness>,
 }
 
 /// A declared input that is not one exact text: 400, and no plugin is asked.
@@ -244,7 +246,16 @@ mod tests {
     static ID: HeaderValue = HeaderValue::from_static("id");
 
     fn view(head: &Parts) -> View<'_> {
-        View { id: &ID, head, scheme: "http", client: "192.0.2.1", certificate: None, caller: None, body: None }
+        View {
+            id: &ID,
+            head,
+            scheme: "http",
+            client: "192.0.2.1",
+            certificate: None,
+            caller: None,
+            body: None,
+            witness: None,
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A use on one worker: remembered verdicts, and else the worker's own instance.
 
 use std::cell::RefCell;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use super::offload::Asked;
 use super::recall::{Found, Question, Recall};
 use super::r#use::{Instance, Use};
 use super::verdict::{Answered, Decision, Identified, Verdict};
+use super::witness::Witness;
 use crate::config;
 
 /// A use on one worker.
@@ -83,9 +85,13 @@ impl Local {
         }
     }
 
-    /// Holds against the plugin what turned out bad about its verdict only after the call, as if the call had failed.
+    /// Holds against the plugin what turned out bad about its verdict only after the call, as if the call had failed; not
+    /// before a witness.
     #[must_use]
-    pub fn blame(&self, failure: Failure, now: Instant) -> Failure {
+    pub fn blame(&self, failure: Failure, witness: Option<&Witness>, now: Instant) -> Failure {
+        if witness.is_some() {
+            return failure;
+        }
         self.instance.take();
         if let Some(offload) = self.shared.offload() {
             offload.idle().clear();
@@ -109,11 +115,15 @@ impl Local {
 
     /// The verdict that is remembered, or else the plugin's.
     async fn ask(&self, view: &View<'_>, now: Instant) -> Result<Answered, NoVerdict> {
-        match self.ask_here(view, now)? {
-            Step::Answered(answer) => Ok(answer),
-            // In a box, so that the requests of all others stay as small as they are.
-            Step::Away(asked, question) => Box::pin(self.ask_away(asked, question, now)).await,
-        }
+        // In a box, so that the requests of all others stay as small as they are.
+        let coming: Pin<Box<dyn Future<Output = _> + '_>> = match view.witness {
+            Some(witness) => Box::pin(self.ask_before(witness, view, now)),
+            None => match self.ask_here(view, now)? {
+                Step::Answered(answer) => return Ok(answer),
+                Step::Away(asked, question) => Box::pin(self.ask_away(asked, question, now)),
+            },
+        };
+        coming.await
     }
 
     /// Asks as far as that can be done on this thread.
@@ -168,19 +178,30 @@ impl Local {
     }
 
     fn call(&self, view: &View<'_>, texts: &Texts<'_>, now: Instant) -> Result<(Answered, Trace), NoVerdict> {
+        self.shared.counts.calls.fetch_add(1, Relaxed);
+        self.call_here(view, texts).map_err(|failure| {
+            self.shared.failed(&failure, now);
+            NoVerdict::Failed(failure)
+        })
+    }
+
+    /// Calls the worker's own instance; nothing is counted.
+    pub(super) fn call_here(&self, view: &View<'_>, texts: &Texts<'_>) -> Result<(Answered, Trace), Failure> {
         let shared = &*self.shared;
-        shared.counts.calls.fetch_add(1, Relaxed);
         let kept = self.instance.borrow_mut().take();
-        let answer = kept.map_or_else(|| shared.restart(), Ok).and_then(|mut instance| {
+        kept.map_or_else(|| shared.restart(), Ok).and_then(|mut instance| {
             let (answer, trace) = instance.call(shared, view, texts);
             if answer.is_ok() && shared.host.isolation == config::Isolation::Reused {
                 *self.instance.borrow_mut() = Some(instance);
             }
             answer.map(|outcome| (outcome.into(), trace))
-        });
-        answer.map_err(|failure| {
-            shared.failed(&failure, now);
-            NoVerdict::Failed(failure)
         })
+    }
+
+    /// The verdict that is remembered, without a trace that it was asked for; none at all where none is ever remembered.
+    pub(super) fn recalled(&self, view: &View<'_>, texts: &Texts<'_>, now: Instant) -> Option<Option<Answered>> {
+        let recall = self.recall.as_ref().filter(|_| view.body_for(&self.shared.declaration).is_none())?;
+        let declaration = &self.shared.declaration;
+        Some(recall.borrow().peek(self.shared.generation(), (view, texts), declaration.all_headers, now))
     }
 }

@@ -189,8 +189,8 @@ fn run(used: &Use, call: Call) {
     match &outcome {
         // It might have ended in time, had it not waited for so long.
         Err(Failure::Time) if left < used.host.call_time / 2 => outcome = Err(Failure::Overload),
-        Err(failure) => used.failed(failure, Instant::now()),
-        Ok(_) => {}
+        Err(failure) if call.asked.counts => used.failed(failure, Instant::now()),
+        _ => {}
     }
     // The client may have left.
     let _ = call.answer.send(outcome);
@@ -216,6 +216,7 @@ impl Offload {
     /// Has a call run by the pool, and waits for what comes of it.
     pub(super) async fn call(&self, used: &Arc<Use>, asked: Asked) -> Result<(Outcome, Trace), Failure> {
         let until = Instant::now() + used.host.call_time;
+        let counts = asked.counts;
         let (answer, mut coming) = oneshot::channel();
         let waiting = Waiting(Claim::default());
         let call = Call { asked, until, claim: waiting.0.clone(), answer };
@@ -229,7 +230,7 @@ impl Offload {
             },
         };
         answer.unwrap_or_else(|_| Err(used.panicked())).inspect_err(|failure| {
-            if *failure == Failure::Overload {
+            if counts && *failure == Failure::Overload {
                 let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
                 used.overloaded(lines.admit(Instant::now()));
             }
@@ -262,6 +263,8 @@ pub(super) struct Asked {
     values: Vec<Option<Box<str>>>,
     body: Option<Bytes>,
     fields: Option<Vec<(HeaderName, HeaderValue)>>,
+    /// Whether a failure counts against the use.
+    counts: bool,
 }
 
 impl Asked {
@@ -269,7 +272,13 @@ impl Asked {
         let values = texts.into_iter().map(|text| text.map(|text| text.into_owned().into())).collect();
         let fields = view.head.headers.iter().map(|(name, value)| (name.clone(), value.clone()));
         let fields = declaration.all_headers.then(|| fields.collect());
-        Self { id: view.id.clone(), values, body: view.body_for(declaration).cloned(), fields }
+        Self {
+            id: view.id.clone(),
+            values,
+            body: view.body_for(declaration).cloned(),
+            fields,
+            counts: view.witness.is_none(),
+        }
     }
 
     fn ask(&self, instance: &mut Instance, time: Duration) -> (Result<Outcome, Failure>, Trace) {

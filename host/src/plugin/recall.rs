@@ -91,6 +91,23 @@ impl Recall {
         }
     }
 
+    /// The same for a request that is only explained: nothing is counted, and nothing becomes more worth keeping.
+    pub(super) fn peek(
+        &self,
+        generation: u64,
+        (view, texts): (&View<'_>, &Texts<'_>),
+        all_headers: bool,
+        now: Instant,
+    ) -> Option<Answered> {
+        let mut key = Vec::new();
+        write_key(&mut key, view, texts, all_headers);
+        let shelves = [&self.good, &self.others].into_iter().filter(|_| self.generation == generation);
+        shelves
+            .filter_map(|shelf| shelf.entries.peek(&*key))
+            .find(|entry| entry.holds(now))
+            .map(|entry| entry.verdict.clone())
+    }
+
     /// The plugin saw a body, on which its verdict may depend.
     pub(super) fn saw_body(&self) {
         self.counts.count(Recalled::WithheldBody);

@@ -27,7 +27,8 @@ impl Answered {
         self.rejection().is_some()
     }
 
-    fn rejection(&self) -> Option<&Rejection> {
+    /// Why it does not.
+    pub(super) fn rejection(&self) -> Option<&Rejection> {
         match self {
             Self::Identified(verdict) => verdict.as_ref().as_ref().err(),
             Self::Checked(verdict) => verdict.as_ref().as_ref().err(),

@@ -212,7 +212,7 @@ async fn schema_prints_a_json_schema() {
 async fn help_says_what_each_command_does() {
     let ended = gatewright().run(&["--help"]).await;
     assert_eq!(ended.code, Some(0));
-    for command in ["run", "check", "schema", "inspect", "try"] {
+    for command in ["run", "check", "schema", "inspect", "try", "explain"] {
         assert!(ended.output.contains(command), "{}", ended.output);
     }
 }

@@ -23,6 +23,7 @@ mod discovery;
 mod drill;
 mod edge;
 mod examples;
+mod explain;
 mod forwarding;
 mod grpc;
 mod guests;

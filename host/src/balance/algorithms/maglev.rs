@@ -109,7 +109,7 @@ impl Table {
 ///
 /// A key of an endpoint that gets none is drawn again, and so goes to the others by their weights: no key moves but those that
 /// have to, they spread, and they come back when their endpoint does.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Maglev {
     table: Arc<Table>,
     /// For each endpoint of the table its position among those that get requests.
@@ -135,8 +135,16 @@ impl Maglev {
     /// The position that a key belongs to.
     pub fn pick(&self, key: u64) -> Option<usize> {
         let draws = std::iter::successors(Some(key), |key| Some(mix(*key))).take(MOST_DRAWS);
-        let owner = |key: u64| *self.positions.get(self.table.owner(key)? as usize)?;
-        let found = draws.filter_map(owner).next().map(|position| position as usize);
+        let found = draws.filter_map(|key| self.owner(key)).next().map(|position| position as usize);
         found.or_else(|| (self.count > 0).then(|| below(mix(key), self.count)))
+    }
+
+    /// Whether the one that a key belongs to gets requests.
+    pub fn knows(&self, key: u64) -> bool {
+        self.owner(key).is_some()
+    }
+
+    fn owner(&self, key: u64) -> Option<u32> {
+        *self.positions.get(self.table.owner(key)? as usize)?
     }
 }

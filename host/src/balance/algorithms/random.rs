@@ -6,7 +6,7 @@ use super::below;
 ///
 /// Every position has a column of the same height. What a light one leaves free of its column a heavy one fills, so that a
 /// draw is a column and a coin.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Random {
     columns: Vec<Column>,
 }

@@ -10,7 +10,7 @@ const CANDIDATES: usize = 32;
 /// A ring on which each endpoint owns as many places as it weighs. A turn moves on by the golden section of the ring, in steps
 /// that meet every place once before any is met again: over one cycle each endpoint has exactly its weight in turns, and
 /// between two turns of one lie about as many of the others as between any (the three-gap theorem).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ring {
     /// Where each endpoint's places end.
     ends: Vec<u64>,

@@ -12,7 +12,7 @@ const MOST_CLASSES: usize = 8;
 
 /// Smooth weighted round robin: over one cycle (the sum of the weights, reduced) each endpoint has exactly its weight in turns,
 /// spread over the cycle.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum RoundRobin {
     /// Few different weights.
     Classes(Classes),
@@ -52,7 +52,7 @@ impl RoundRobin {
 /// Endpoints of one weight form a class and take turns within it, so a pick costs the number of *different* weights. nginx's
 /// algorithm chooses the class; it alone would repeat an endpoint where it could be avoided (weights 3, 1, 1, 1), hence the
 /// two further rules in [`Classes::choose`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Classes {
     classes: Vec<Class>,
     /// Turns in a cycle.
@@ -66,7 +66,7 @@ pub struct Classes {
 }
 
 /// Endpoints of one weight.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Class {
     /// Turns in a cycle, over all members.
     turns: u64,

@@ -46,6 +46,7 @@ fn find(recall: &mut Recall, generation: u64, fields: &[(&'static str, &str)], n
         certificate: None,
         caller: None,
         body: None,
+        witness: None,
     };
     let inputs = ["a", "b"].map(|name| Input::Header(http::HeaderName::from_static(name))).to_vec();
     let declaration = Declaration { inputs, ..Declaration::default() };

@@ -10,18 +10,18 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::config;
+use crate::clean::Bounds;
 
 /// Room for what hyper itself answers.
 const ANSWER_BYTES: usize = 64 * 1024;
 
 /// A request of HTTP/1.1.
 #[derive(Debug)]
-pub(super) struct RequestText(Vec<u8>);
+pub struct RequestText(Vec<u8>);
 
 /// A text that is no request.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum TextFault {
+pub enum TextFault {
     /// It contradicts itself.
     #[error("its body has {is} bytes, and `content-length` says {said}")]
     Length {
@@ -31,7 +31,7 @@ pub(super) enum TextFault {
         said: usize,
     },
     /// hyper cannot read it.
-    #[error("not a request of HTTP/1.1")]
+    #[error("not a request of HTTP/1.1: {0}")]
     Syntax(#[from] hyper::Error),
     /// There is nothing in it.
     #[error("there is no request in it")]
@@ -44,7 +44,7 @@ impl RequestText {
     ///
     /// # Errors
     /// The body is not as long as the text says.
-    pub(super) fn new(text: &[u8]) -> Result<Self, TextFault> {
+    pub fn new(text: &[u8]) -> Result<Self, TextFault> {
         let (head, body) = split(text);
         let mut whole = head.to_vec();
         if !whole.is_empty() && !whole.ends_with(b"\n") {
@@ -74,11 +74,7 @@ impl RequestText {
     ///
     /// # Errors
     /// It is no request.
-    pub(super) async fn send<T>(
-        &self,
-        server: &config::Server,
-        answer: impl AsyncFn(Request<Incoming>) -> T,
-    ) -> Result<T, TextFault> {
+    pub async fn send<T>(&self, bounds: &Bounds, answer: impl AsyncFn(Request<Incoming>) -> T) -> Result<T, TextFault> {
         let (mut client, ours) = tokio::io::duplex(self.0.len() + ANSWER_BYTES);
         let answered = Cell::new(None);
         let service = hyper::service::service_fn(|request| {
@@ -94,8 +90,8 @@ impl RequestText {
         hyper::server::conn::http1::Builder::new()
             .half_close(true)
             .keep_alive(false)
-            .max_headers(server.head_fields)
-            .max_buf_size(server.head_bytes.max(ANSWER_BYTES) + 8192)
+            .max_headers(bounds.fields)
+            .max_buf_size(bounds.head_bytes.max(ANSWER_BYTES) + 8192)
             .serve_connection(TokioIo::new(ours), service)
             .await?;
         answered.into_inner().ok_or(TextFault::Nothing)
