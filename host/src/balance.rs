@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use crate::config;
 
 mod algorithms;
+mod circuit;
 mod discovery;
 mod failures;
 mod health;
@@ -34,6 +35,7 @@ mod tests;
 mod tiers;
 
 pub use algorithms::{hash, mix};
+pub use circuit::{Circuit, Pending, Slot};
 pub use discovery::first_answers;
 pub use lease::{Failure, Lease, Outcome};
 pub use ready::Chosen;
@@ -143,6 +145,7 @@ impl Service {
         let (members, search, answer) = (ArcSwap::from_pointee(members), Mutex::default(), watch::Sender::new(None));
         let service = Self { settings: settings.clone(), state, members, search, answer };
         service.state.set_ejection(settings.ejection.as_ref());
+        service.state.circuit.bound(settings.connections, settings.pending);
         service.settle(&before, prober, now);
         service
     }

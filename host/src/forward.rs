@@ -79,7 +79,7 @@ impl Service {
                 let known = self.balancer.service().endpoints();
                 pools.retain(|pool| known.iter().any(|endpoint| endpoint.address() == pool.address()));
                 let at = pools.partition_point(|pool| pool.address() < address);
-                let pool = self.registry.of(self.settings(), address, self.tls.as_ref());
+                let pool = self.registry.of(self.balancer.service(), address, self.tls.as_ref());
                 pools.insert(at, Rc::clone(&pool));
                 Some(pool)
             }
@@ -221,6 +221,7 @@ async fn attempt(
         let (mut connection, reused) = match pool.connection(time.upgrade, time.of_try, now).await {
             Ok(connection) => connection,
             Err(_) if time.shortened && Instant::now() >= time.until => return Err(Fault::last(Refusal::Slow)),
+            Err(ConnectFault::Crowded(_)) => return Err(Fault::last(Refusal::CircuitOpen)),
             Err(cause) => {
                 lease.report(Outcome::ConnectFailed, Instant::now());
                 return Err(Fault::unsent(Refusal::NoConnection(cause)));

@@ -30,7 +30,9 @@ impl Collector for States {
         let now = Instant::now();
         self.plugins(&mut encoder, now)?;
         logs(&mut encoder)?;
-        endpoints(&mut encoder, &self.services.snapshot(now))
+        let services = self.services.snapshot(now);
+        circuits(&mut encoder, &services)?;
+        endpoints(&mut encoder, &services)
     }
 }
 
@@ -51,6 +53,35 @@ fn logs(encoder: &mut DescriptorEncoder) -> fmt::Result {
     let mut family = encoder.encode_descriptor("log_lines_dropped", help, None, MetricType::Counter)?;
     for (log, lines) in crate::log::dropped() {
         ConstCounter::new(lines).encode(family.encode_family(&[("log", log)])?)?;
+    }
+    Ok(())
+}
+
+fn circuits(encoder: &mut DescriptorEncoder, services: &[ServiceSnapshot]) -> fmt::Result {
+    type Value = fn(&ServiceSnapshot) -> usize;
+    let gauges: [(&str, &str, Value); 2] = [
+        ("service_connections", "Connections to a service.", |service| service.connections),
+        ("service_pending", "Requests that wait for a connection to a service.", |service| service.pending),
+    ];
+    for (name, help, value) in gauges {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for service in services {
+            let value = ConstGauge::new(value(service) as u64);
+            value.encode(family.encode_family(&[("service", &*service.name)])?)?;
+        }
+    }
+    let help = "Requests that were refused because of a bound of their service.";
+    let mut family = encoder.encode_descriptor("circuit_open", help, None, MetricType::Counter)?;
+    for service in services {
+        let bounds = [
+            ("in_flight", service.refused),
+            ("connections", service.refused_late),
+            ("pending", service.refused_pending),
+        ];
+        for (bound, count) in bounds {
+            let labels = [("service", &*service.name), ("bound", bound)];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
     }
     Ok(())
 }

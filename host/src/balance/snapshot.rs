@@ -27,6 +27,18 @@ pub struct ServiceSnapshot {
     pub most_in_flight: usize,
     /// Requests that were refused because of that.
     pub refused: u64,
+    /// Connections over all endpoints that are open or being opened.
+    pub connections: usize,
+    /// The most connections.
+    pub most_connections: usize,
+    /// Requests that were refused because no connection came free in their time.
+    pub refused_late: u64,
+    /// Requests that wait for a connection.
+    pub pending: usize,
+    /// The most that wait.
+    pub most_pending: usize,
+    /// Requests that were refused because so many wait.
+    pub refused_pending: u64,
     /// Whether so few endpoints are left that none is ejected.
     pub panics: bool,
     /// Requests that were tried again.
@@ -131,6 +143,7 @@ impl ServiceSnapshot {
         service.expire(now);
         let settings = service.settings();
         let seen = Seen::of(service, now);
+        let circuit = service.state().circuit();
         let table = service.state().table();
         let endpoints = seen.members.states.iter().zip(&seen.members.known).map(|(endpoint, known)| {
             let state = table.state(endpoint.address()).unwrap_or(State::Healthy);
@@ -153,6 +166,12 @@ impl ServiceSnapshot {
             in_flight: service.state().in_flight(),
             most_in_flight: settings.in_flight,
             refused: service.state().refused(),
+            connections: circuit.connections(),
+            most_connections: settings.connections,
+            refused_late: circuit.late(),
+            pending: circuit.pending(),
+            most_pending: settings.pending,
+            refused_pending: circuit.crowded(),
             retries: service.state().retries.made(),
             refused_retries: service.state().retries.refused(),
             tiers: tiers(&seen, service),

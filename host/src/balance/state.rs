@@ -8,6 +8,7 @@ use std::time::Instant;
 use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 
+use super::circuit::Circuit;
 use super::failures::Failures;
 use super::health::{Change, ProbeFailure};
 use super::latency::Latency;
@@ -25,6 +26,7 @@ pub struct ServiceState {
     /// Requests that were refused because too many were in flight.
     pub(super) refused: AtomicU64,
     pub(super) retries: Retries,
+    pub(super) circuit: Arc<Circuit>,
     /// Grows whenever the set of ready endpoints may have changed; [`super::Balancer`] looks at it on every pick.
     generation: AtomicU64,
     /// What failures eject for; none: for nothing.
@@ -43,6 +45,7 @@ impl ServiceState {
             in_flight: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
             retries: Retries::default(),
+            circuit: Arc::default(),
             generation: AtomicU64::new(0),
             ejection: ArcSwapOption::empty(),
             table: Mutex::default(),
@@ -58,6 +61,11 @@ impl ServiceState {
     /// Requests that were refused because too many were in flight.
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Its connections, and the requests that wait for one.
+    pub fn circuit(&self) -> &Arc<Circuit> {
+        &self.circuit
     }
 
     pub(super) fn generation(&self) -> u64 {

@@ -42,6 +42,8 @@ fn settings(weights: &[u32]) -> config::Service {
         slow_start: Duration::ZERO,
         enough_percent: 70,
         in_flight: 10_000,
+        connections: 10_000,
+        pending: 1024,
         retry: None,
     }
 }

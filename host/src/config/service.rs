@@ -62,6 +62,10 @@ pub struct Service {
     pub enough_percent: u32,
     /// Requests in flight over all endpoints and workers.
     pub in_flight: usize,
+    /// Connections over all endpoints and workers, idle and upgraded ones too.
+    pub connections: usize,
+    /// Requests over all workers that wait while a connection is opened, or for one to come free.
+    pub pending: usize,
     /// Further tries; `None`: each request is tried once.
     pub retry: Option<Retry>,
 }
@@ -87,6 +91,8 @@ impl Service {
         if tls.is_some() && probe.as_ref().is_some_and(|probe: &Probe| probe.kind != ProbeKind::Tcp) {
             t.fault("probe", "probes do not speak TLS yet: only `tcp = true` goes with `tls`");
         }
+        let connections = "The most connections over all endpoints and workers, idle and upgraded ones too.";
+        let pending = "The most requests that wait for a connection, over all workers: while it is opened, or for one to come free.";
         let idle = "Idle connections kept per worker and endpoint.";
         let algorithm = Balance::read(t);
         let slow_start = t.or("slow_start", about_start, Duration::ZERO, &SPAN);
@@ -116,6 +122,8 @@ impl Service {
             slow_start,
             enough_percent: t.or("enough_percent", about_enough, 70, &Count(1..=100)),
             in_flight: t.or("in_flight", "The most requests at one time.", 10_000, &Count(1..=10_000_000)),
+            connections: t.or("connections", connections, 10_000, &Count(1..=10_000_000)),
+            pending: t.or("pending", pending, 1024, &Count(1..=10_000_000)),
             retry: t.given("retry", about_retry, &retry).unwrap_or_else(|| Some(Retry::read(&mut t.absence()))),
             endpoints: endpoints?,
         })

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -16,11 +16,15 @@ use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use tokio::time::{Sleep, sleep_until, timeout_at};
 
+use crate::balance::{self, Circuit};
 use crate::config;
 use crate::request::Body;
 use crate::tls::Outward;
 
 mod open;
+mod room;
+
+use room::{Line, Room};
 
 /// What requests are sent with.
 enum Sender {
@@ -42,12 +46,20 @@ type Place = (Arc<str>, SocketAddr);
 
 impl Pools {
     /// The pool of one endpoint; the settings of the newest configuration hold.
-    pub(super) fn of(&self, settings: &config::Service, address: SocketAddr, tls: Option<&Arc<Outward>>) -> Rc<Pool> {
+    pub(super) fn of(
+        self: &Rc<Self>,
+        service: &balance::Service,
+        address: SocketAddr,
+        tls: Option<&Arc<Outward>>,
+    ) -> Rc<Pool> {
         let mut pools = self.0.borrow_mut();
+        let (settings, circuit) = (service.settings(), service.state().circuit());
         let key = (Arc::clone(&settings.name), address);
-        let pool = pools.entry(key).or_insert_with(|| Rc::new(Pool::new(address)));
+        let new = || Rc::new(Pool::new(address, Arc::clone(circuit), Rc::downgrade(self)));
+        let pool = pools.entry(key).or_insert_with(new);
         *pool.bounds.borrow_mut() = Bounds::of(settings);
         pool.secure(tls);
+        pool.count_in(circuit);
         Rc::clone(pool)
     }
 
@@ -55,6 +67,7 @@ impl Pools {
     pub fn tidy(&self, now: Instant) {
         self.0.borrow_mut().retain(|_, pool| {
             pool.expire(now);
+            pool.give_up();
             Rc::strong_count(pool) > 1 || !pool.idle.borrow().is_empty() || pool.shared.borrow().is_some()
         });
     }
@@ -150,6 +163,11 @@ pub struct Pool {
     opening: tokio::sync::Mutex<()>,
     /// None: in clear.
     tls: RefCell<Option<Arc<Outward>>>,
+    /// What its connections count in.
+    circuit: RefCell<Arc<Circuit>>,
+    line: Line,
+    /// All of the worker's.
+    pools: Weak<Pools>,
 }
 
 /// A connection of HTTP/1.1 that waits for a request.
@@ -157,6 +175,18 @@ struct Idle {
     sender: http1::SendRequest<Body>,
     timer: Pin<Box<Sleep>>,
     since: Instant,
+}
+
+impl Idle {
+    /// Ready for a request; none where it has ended meanwhile.
+    async fn ready(self) -> Option<Connection> {
+        let Self { mut sender, timer, .. } = self;
+        let ready = sender.is_ready()
+            || timeout_at((Instant::now() + super::READY).into(), sender.ready())
+                .await
+                .is_ok_and(|ready| ready.is_ok());
+        ready.then_some(Connection { sender: Sender::Http1(sender), timer })
+    }
 }
 
 /// Why there is no connection.
@@ -174,10 +204,14 @@ pub enum ConnectFault {
     /// hyper says no.
     #[error("no HTTP with {0}: {1}")]
     Handshake(SocketAddr, hyper::Error),
+    /// The service has as many connections as it may, or too many requests wait for one: nothing that the endpoint is to be
+    /// judged by.
+    #[error("no room for a connection to {0}")]
+    Crowded(SocketAddr),
 }
 
 impl Pool {
-    fn new(address: SocketAddr) -> Self {
+    fn new(address: SocketAddr, circuit: Arc<Circuit>, pools: Weak<Pools>) -> Self {
         let bounds = Bounds {
             connect_timeout: Duration::from_secs(2),
             idle_connections: 64,
@@ -193,6 +227,9 @@ impl Pool {
             shared: RefCell::default(),
             opening: tokio::sync::Mutex::default(),
             tls: RefCell::default(),
+            circuit: RefCell::new(circuit),
+            line: Line::default(),
+            pools,
         }
     }
 
@@ -223,30 +260,25 @@ impl Pool {
         }
         match self.reuse(now).await {
             Some(connection) => Ok((connection, true)),
-            None => Ok((Box::pin(self.open_http1(until)).await?, false)),
+            None => Box::pin(self.open_http1(until)).await,
         }
     }
 
-    /// A new connection of HTTP/1.1.
-    async fn open_http1(&self, until: Instant) -> Result<Connection, ConnectFault> {
+    /// A new connection of HTTP/1.1, or one that comes free before there is room for it.
+    async fn open_http1(&self, until: Instant) -> Result<(Connection, bool), ConnectFault> {
+        let _pending = self.pend()?;
         let opened = self.opened_by(until);
-        let stream = self.open(opened).await?;
-        let tls = self.tls.borrow().clone();
-        match tls {
-            None => self.http1(stream, until).await,
-            Some(tls) => self.http1(self.shake_hands(&tls, stream, true, opened).await?, until).await,
+        match self.room(opened).await? {
+            Room::Permit(permit) => Ok((self.new_http1(permit, (until, opened)).await?, false)),
+            Room::Connection(connection) => Ok((connection, true)),
         }
     }
 
     /// A connection of HTTP/1.1 that waits for a request.
     async fn reuse(&self, now: Instant) -> Option<Connection> {
-        while let Some(Idle { mut sender, timer, .. }) = self.kept(now) {
-            let ready = sender.is_ready()
-                || timeout_at((Instant::now() + super::READY).into(), sender.ready())
-                    .await
-                    .is_ok_and(|ready| ready.is_ok());
-            if ready {
-                return Some(Connection { sender: Sender::Http1(sender), timer });
+        while let Some(idle) = self.kept(now) {
+            if let Some(connection) = idle.ready().await {
+                return Some(connection);
             }
         }
         None
@@ -268,6 +300,7 @@ impl Pool {
         if let Some(connection) = self.reuse(now).await {
             return Ok((connection, true));
         }
+        let _pending = self.pend()?;
         let opened = self.opened_by(until);
         let opening = timeout_at(opened.into(), self.opening.lock()).await;
         let _opening = opening.map_err(|_| ConnectFault::Slow(self.address))?;
@@ -275,19 +308,10 @@ impl Pool {
         if let Some(connection) = self.shared(until, now) {
             return Ok((connection, true));
         }
-        let stream = self.open(opened).await?;
-        let tls = self.tls.borrow().clone();
-        let connection = match tls {
-            None => self.http2(stream, Scheme::HTTP, (until, opened), now).await?,
-            Some(tls) => {
-                let stream = self.shake_hands(&tls, stream, false, opened).await?;
-                match stream.get_ref().1.alpn_protocol() {
-                    Some(b"h2") => self.http2(stream, Scheme::HTTPS, (until, opened), now).await?,
-                    _ => self.http1(stream, until).await?,
-                }
-            }
-        };
-        Ok((connection, false))
+        match self.room(opened).await? {
+            Room::Permit(permit) => Ok((self.new_http2(permit, (until, opened), now).await?, false)),
+            Room::Connection(connection) => Ok((connection, true)),
+        }
     }
 
     /// How connections are opened from now on; those of another way are used no more.
@@ -299,6 +323,15 @@ impl Pool {
         };
         if !is_same {
             *self.tls.borrow_mut() = tls.cloned();
+            self.idle.borrow_mut().clear();
+            self.leave();
+        }
+    }
+
+    /// A service that was gone and is back counts anew.
+    fn count_in(&self, circuit: &Arc<Circuit>) {
+        if !Arc::ptr_eq(&self.circuit.borrow(), circuit) {
+            *self.circuit.borrow_mut() = Arc::clone(circuit);
             self.idle.borrow_mut().clear();
             self.leave();
         }
@@ -320,9 +353,14 @@ impl Pool {
     /// Takes back a connection whose response was read to its end.
     pub(super) fn keep(&self, connection: Connection, now: Instant) {
         let Connection { sender: Sender::Http1(sender), timer } = connection else { return };
+        if sender.is_closed() {
+            return;
+        }
+        let kept = Idle { sender, timer, since: now };
+        let kept = if self.line.wanted.get() { self.pass_on(kept) } else { Some(kept) };
         let mut idle = self.idle.borrow_mut();
-        if !sender.is_closed() && idle.len() < self.bounds.borrow().idle_connections {
-            idle.push(Idle { sender, timer, since: now });
+        if idle.len() < self.bounds.borrow().idle_connections {
+            idle.extend(kept);
         }
     }
 

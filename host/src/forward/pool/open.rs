@@ -11,6 +11,7 @@ use tokio::task::spawn_local;
 use tokio::time::{sleep_until, timeout_at};
 use tokio_rustls::client::TlsStream;
 
+use super::room::{Permit, Placed};
 use super::{ConnectFault, Connection, Pool, Sender};
 use crate::server::LocalExecutor;
 use crate::tls::Outward;
@@ -23,11 +24,43 @@ const HEAD_LIST_BYTES: u32 = 64 * 1024;
 const HEAD_FIELDS: usize = 200;
 
 /// What HTTP can be spoken over.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
 
 impl Pool {
-    pub(super) async fn http1<S: Stream>(&self, stream: S, until: Instant) -> Result<Connection, ConnectFault> {
+    /// A new connection of HTTP/1.1.
+    pub(super) async fn new_http1(
+        &self,
+        permit: Permit,
+        (until, opened): (Instant, Instant),
+    ) -> Result<Connection, ConnectFault> {
+        let stream = self.open(opened).await?;
+        let tls = self.tls.borrow().clone();
+        match tls {
+            None => self.http1(stream, permit, until).await,
+            Some(tls) => self.http1(self.shake_hands(&tls, stream, true, opened).await?, permit, until).await,
+        }
+    }
+
+    /// A new connection that requests of HTTP/2 share, or one of HTTP/1.1 where the service agrees on no other.
+    pub(super) async fn new_http2(
+        &self,
+        permit: Permit,
+        (until, opened): (Instant, Instant),
+        now: Instant,
+    ) -> Result<Connection, ConnectFault> {
+        let stream = self.open(opened).await?;
+        let tls = self.tls.borrow().clone();
+        let Some(tls) = tls else { return self.http2((stream, permit), Scheme::HTTP, (until, opened), now).await };
+        let stream = self.shake_hands(&tls, stream, false, opened).await?;
+        match stream.get_ref().1.alpn_protocol() {
+            Some(b"h2") => self.http2((stream, permit), Scheme::HTTPS, (until, opened), now).await,
+            _ => self.http1(stream, permit, until).await,
+        }
+    }
+
+    async fn http1<S: Stream>(&self, stream: S, permit: Permit, until: Instant) -> Result<Connection, ConnectFault> {
+        let (stream, here) = Placed::new(stream, permit);
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(HEAD_BYTES.max(128 * 1024))
             .max_headers(HEAD_FIELDS)
@@ -35,29 +68,36 @@ impl Pool {
             .await
             .map_err(|fault| ConnectFault::Handshake(self.address, fault))?;
         // A fault of the connection reaches whoever has a request on it.
-        spawn_local(async move { connection.with_upgrades().await.ok() });
+        spawn_local(async move {
+            let _ = connection.with_upgrades().await;
+            drop(here);
+        });
         Ok(Connection { sender: Sender::Http1(sender), timer: Box::pin(sleep_until(until.into())) })
     }
 
-    pub(super) async fn http2<S: Stream>(
+    async fn http2<S: Stream>(
         &self,
-        stream: S,
+        (stream, permit): (S, Permit),
         scheme: Scheme,
         (until, opened): (Instant, Instant),
         now: Instant,
     ) -> Result<Connection, ConnectFault> {
+        let (stream, here) = Placed::new(stream, permit);
         let handshake =
             http2::Builder::new(LocalExecutor).max_header_list_size(HEAD_LIST_BYTES).handshake(TokioIo::new(stream));
         let (sender, driven) = timeout_at(opened.into(), handshake)
             .await
             .map_err(|_| ConnectFault::Slow(self.address))?
             .map_err(|fault| ConnectFault::Handshake(self.address, fault))?;
-        spawn_local(async move { driven.await.ok() });
+        spawn_local(async move {
+            let _ = driven.await;
+            drop(here);
+        });
         *self.shared.borrow_mut() = Some((sender.clone(), scheme.clone(), now));
         Ok(Connection { sender: Sender::Http2(sender, scheme), timer: Box::pin(sleep_until(until.into())) })
     }
 
-    pub(super) async fn shake_hands(
+    async fn shake_hands(
         &self,
         tls: &Outward,
         stream: TcpStream,
@@ -75,7 +115,7 @@ impl Pool {
         until.min(Instant::now() + self.bounds.borrow().connect_timeout)
     }
 
-    pub(super) async fn open(&self, until: Instant) -> Result<TcpStream, ConnectFault> {
+    async fn open(&self, until: Instant) -> Result<TcpStream, ConnectFault> {
         let address = self.address;
         let stream = timeout_at(until.into(), TcpStream::connect(address))
             .await
