@@ -32,7 +32,7 @@ mod version;
 pub use explain::{Explained, explain};
 use outgoing::Ending;
 pub use outgoing::{Exchange, Outgoing};
-pub use pool::{ConnectFault, Pool, Pools};
+pub use pool::{ConnectFault, Pool, Pools, Warming};
 pub use retry::worth_holding;
 use retry::{Fault, Tries};
 

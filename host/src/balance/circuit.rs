@@ -24,6 +24,8 @@ pub struct Circuit {
     late: AtomicU64,
     /// Requests that there was no room to wait for.
     crowded: AtomicU64,
+    /// Connections that were to be opened beforehand and were not.
+    cold: AtomicU64,
     /// The length of the queue, for those who only ask whether there is one.
     waiting: AtomicUsize,
     queue: Mutex<Queue>,
@@ -54,6 +56,7 @@ impl Default for Circuit {
             pending: AtomicUsize::default(),
             late: AtomicU64::default(),
             crowded: AtomicU64::default(),
+            cold: AtomicU64::default(),
             waiting: AtomicUsize::default(),
             queue: Mutex::default(),
         }
@@ -86,6 +89,16 @@ impl Circuit {
     /// Requests that were refused because too many were pending.
     pub fn crowded(&self) -> u64 {
         self.crowded.load(Relaxed)
+    }
+
+    /// Connections that were to be opened beforehand and did not come about.
+    pub fn cold(&self) -> u64 {
+        self.cold.load(Relaxed)
+    }
+
+    /// Counts one of those.
+    pub fn count_cold(&self) {
+        self.cold.fetch_add(1, Relaxed);
     }
 
     /// Counts a request that waited for a slot in vain.

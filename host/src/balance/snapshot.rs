@@ -39,6 +39,8 @@ pub struct ServiceSnapshot {
     pub most_pending: usize,
     /// Requests that were refused because so many wait.
     pub refused_pending: u64,
+    /// Connections that were to be opened beforehand and did not come about.
+    pub cold: u64,
     /// Whether so few endpoints are left that none is ejected.
     pub panics: bool,
     /// Requests that were tried again.
@@ -172,6 +174,7 @@ impl ServiceSnapshot {
             pending: circuit.pending(),
             most_pending: settings.pending,
             refused_pending: circuit.crowded(),
+            cold: circuit.cold(),
             retries: service.state().retries.made(),
             refused_retries: service.state().retries.refused(),
             tiers: tiers(&seen, service),

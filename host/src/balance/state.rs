@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::watch;
+use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, watch};
 
 use super::circuit::Circuit;
 use super::failures::Failures;
@@ -29,6 +30,7 @@ pub struct ServiceState {
     pub(super) circuit: Arc<Circuit>,
     /// Grows whenever the set of ready endpoints may have changed; [`super::Balancer`] looks at it on every pick.
     generation: AtomicU64,
+    renewed: Notify,
     /// What failures eject for; none: for nothing.
     ejection: ArcSwapOption<Ejection>,
     /// Health is decided under this lock: on reloads, by probes, and on the path only when an endpoint has just failed often
@@ -47,6 +49,7 @@ impl ServiceState {
             retries: Retries::default(),
             circuit: Arc::default(),
             generation: AtomicU64::new(0),
+            renewed: Notify::new(),
             ejection: ArcSwapOption::empty(),
             table: Mutex::default(),
             draining: Mutex::default(),
@@ -122,6 +125,12 @@ impl ServiceState {
     /// Makes every worker look anew at who is ready.
     pub(super) fn renew(&self) {
         self.generation.fetch_add(1, Ordering::Release);
+        self.renewed.notify_waiters();
+    }
+
+    /// Ends when the set of ready endpoints may have changed since this was called.
+    pub fn renewed(&self) -> Notified<'_> {
+        self.renewed.notified()
     }
 }
 

@@ -36,6 +36,7 @@ fn settings(weights: &[u32]) -> config::Service {
         tls: None,
         http2: false,
         idle_connections: 64,
+        warm: 0,
         idle_timeout: Duration::from_secs(55),
         probe: None,
         ejection: Some(ejection(5, 50)),

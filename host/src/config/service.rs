@@ -49,6 +49,8 @@ pub struct Service {
     pub http2: bool,
     /// Idle connections kept per worker and endpoint.
     pub idle_connections: usize,
+    /// Connections opened per worker to an endpoint that is new or comes back, no more than are kept idle; with HTTP/2 one.
+    pub warm: usize,
     /// How long an idle connection is kept.
     pub idle_timeout: Duration,
     /// Active probes; `None`: an endpoint is taken for healthy until ejected.
@@ -94,6 +96,13 @@ impl Service {
         let connections = "The most connections over all endpoints and workers, idle and upgraded ones too.";
         let pending = "The most requests that wait for a connection, over all workers: while it is opened, or for one to come free.";
         let idle = "Idle connections kept per worker and endpoint.";
+        let idle_connections = t.or("idle_connections", idle, 64, &Count(0..=100_000));
+        let warm =
+            "Connections opened per worker, before requests need them, to an endpoint that is new or comes back.";
+        let warm = t.or("warm", warm, 0, &Count(0..=1000));
+        if warm > idle_connections {
+            t.fault("warm", format!("more than `idle_connections`, {idle_connections}"));
+        }
         let algorithm = Balance::read(t);
         let slow_start = t.or("slow_start", about_start, Duration::ZERO, &SPAN);
         if !slow_start.is_zero() && matches!(algorithm, Balance::Maglev { .. }) {
@@ -112,7 +121,8 @@ impl Service {
             body_timeout: t.or("body_timeout", "The longest a response body may pause.", SECOND * 60, &TIMEOUT),
             upgrade_timeout: t.or("upgrade_timeout", upgrade, SECOND * 300, &TIMEOUT),
             http2: t.or("http2", http2, false, &Flag),
-            idle_connections: t.or("idle_connections", idle, 64, &Count(0..=100_000)),
+            idle_connections,
+            warm,
             idle_timeout: t.or("idle_timeout", "How long an idle connection is kept.", SECOND * 55, &TIMEOUT),
             probe,
             tls,

@@ -11,7 +11,7 @@ use crate::balance::ServiceMap;
 use crate::config::{self, Config};
 use crate::cors::Cors;
 use crate::forward::headers::Stripped;
-use crate::forward::{Pools, Service};
+use crate::forward::{Pools, Service, Warming};
 use crate::gateway::{Gateway, bounds};
 use crate::keys::KeySets;
 use crate::limit::{FailedAuth, Limits, Tables};
@@ -149,12 +149,13 @@ pub(super) struct Site {
     pub(super) metrics: Arc<Metrics>,
     pub(super) pools: Rc<Pools>,
     locals: HashMap<UseName, Rc<Local>>,
+    warming: Vec<Warming>,
     log: Option<(config::Log, Rc<AccessLog>)>,
 }
 
 impl Site {
     pub(super) fn new(index: usize, metrics: Arc<Metrics>) -> Self {
-        Self { index, metrics, pools: Rc::default(), locals: HashMap::new(), log: None }
+        Self { index, metrics, pools: Rc::default(), locals: HashMap::new(), warming: Vec::new(), log: None }
     }
 
     /// Builds this worker's gateway. Uses that stayed the same keep their instance.
@@ -179,6 +180,8 @@ impl Site {
                 (Arc::clone(name), Rc::new(Service::new(Arc::clone(shared), Rc::clone(&self.pools), random, tls)))
             })
             .collect();
+        let services_and_tls = plan.services.iter().map(|(name, shared)| (shared, plan.outwards.of(name)));
+        self.warming = services_and_tls.filter_map(|(shared, tls)| Warming::start(shared, &self.pools, tls)).collect();
         let plans = Arc::new(plan.config.plans.clone());
         let apis = plan.config.apis.iter().filter_map(|settings| {
             let api = self.api(plan, settings, &services, &plans)?;

@@ -23,8 +23,10 @@ use crate::tls::Outward;
 
 mod open;
 mod room;
+mod warm;
 
 use room::{Line, Room};
+pub use warm::Warming;
 
 /// What requests are sent with.
 enum Sender {

@@ -54,3 +54,4 @@ mod tls;
 mod tls_services;
 mod upgrades;
 mod validation;
+mod warm;

@@ -59,8 +59,9 @@ impl Pool {
     }
 
     /// A place for another connection, if there is one at once.
-    pub(super) fn permit(&self) -> Option<Permit> {
-        self.circuit.borrow().connect().map(|slot| self.permitted(slot))
+    pub(super) fn permit(&self) -> Result<Permit, ConnectFault> {
+        let slot = self.circuit.borrow().connect();
+        slot.map(|slot| self.permitted(slot)).ok_or(ConnectFault::Crowded(self.address))
     }
 
     fn permitted(&self, slot: Slot) -> Permit {
@@ -69,7 +70,7 @@ impl Pool {
 
     /// Waits for a place for another connection, or for a connection.
     pub(super) async fn room(&self, until: Instant) -> Result<Room, ConnectFault> {
-        if let Some(permit) = self.permit() {
+        if let Ok(permit) = self.permit() {
             return Ok(Room::Permit(permit));
         }
         let circuit = Arc::clone(&self.circuit.borrow());
