@@ -35,6 +35,7 @@ fn settings(weights: &[u32]) -> config::Service {
         upgrade_timeout: Duration::from_secs(300),
         tls: None,
         http2: false,
+        http2_ping: None,
         idle_connections: 64,
         warm: 0,
         idle_timeout: Duration::from_secs(55),

@@ -47,6 +47,8 @@ pub struct Service {
     pub tls: Option<ServiceTls>,
     /// Whether it is spoken to in HTTP/2: as agreed on in the handshake of TLS, and with prior knowledge in clear.
     pub http2: bool,
+    /// Pings on its connections of HTTP/2; `None`: none are sent.
+    pub http2_ping: Option<Ping>,
     /// Idle connections kept per worker and endpoint.
     pub idle_connections: usize,
     /// Connections opened per worker to an endpoint that is new or comes back, no more than are kept idle; with HTTP/2 one.
@@ -87,6 +89,8 @@ impl Service {
         let retry = OrFalse(record(|t| Some(Retry::read(t))));
         let about_retry = "When a request is tried again, on another endpoint; `false`: never.";
         let http2 = "Whether it is spoken to in HTTP/2: with TLS if it agrees, without with prior knowledge; upgrades go in HTTP/1.1.";
+        let http2 = t.or("http2", http2, false, &Flag);
+        let http2_ping = Ping::read(t, http2);
         let tls = "Its TLS: who it must be, and who we are to it. Default: it is spoken to in clear.";
         let tls = t.given("tls", tls, &record(|t| ServiceTls::read(t, name)));
         let probe = t.given("probe", "How endpoints are probed. Default: not at all.", &probe);
@@ -120,7 +124,8 @@ impl Service {
             timeout: t.or("timeout", "The longest until the response begins.", SECOND * 30, &TIMEOUT),
             body_timeout: t.or("body_timeout", "The longest a response body may pause.", SECOND * 60, &TIMEOUT),
             upgrade_timeout: t.or("upgrade_timeout", upgrade, SECOND * 300, &TIMEOUT),
-            http2: t.or("http2", http2, false, &Flag),
+            http2,
+            http2_ping,
             idle_connections,
             warm,
             idle_timeout: t.or("idle_timeout", "How long an idle connection is kept.", SECOND * 55, &TIMEOUT),
@@ -137,6 +142,28 @@ impl Service {
             retry: t.given("retry", about_retry, &retry).unwrap_or_else(|| Some(Retry::read(&mut t.absence()))),
             endpoints: endpoints?,
         })
+    }
+}
+
+/// How a connection of HTTP/2 that has gone silent is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ping {
+    /// Sent after so long without a frame from the service.
+    pub after: Duration,
+    /// The connection is closed where no frame follows within this.
+    pub timeout: Duration,
+}
+
+impl Ping {
+    fn read(t: &mut Table<'_>, http2: bool) -> Option<Self> {
+        let after = "A ping is sent on a connection of HTTP/2 that has been silent for so long; `0s`: never.";
+        let after = t.or("http2_ping", after, Duration::ZERO, &SPAN);
+        let timeout = "The connection is closed where nothing comes within this after a ping.";
+        let timeout = t.or("http2_ping_timeout", timeout, SECOND * 5, &TIMEOUT);
+        if !after.is_zero() && !http2 {
+            t.fault("http2_ping", "only with `http2 = true`");
+        }
+        (!after.is_zero()).then_some(Self { after, timeout })
     }
 }
 

@@ -81,6 +81,7 @@ struct Bounds {
     idle_connections: usize,
     idle_timeout: Duration,
     http2: bool,
+    ping: Option<config::Ping>,
 }
 
 impl Bounds {
@@ -90,6 +91,7 @@ impl Bounds {
             idle_connections: settings.idle_connections,
             idle_timeout: settings.idle_timeout,
             http2: settings.http2,
+            ping: settings.http2_ping,
         }
     }
 }
@@ -219,6 +221,7 @@ impl Pool {
             idle_connections: 64,
             idle_timeout: Duration::from_secs(55),
             http2: false,
+            ping: None,
         };
         let name = address.to_string().into();
         Self {

@@ -1,6 +1,7 @@
 //! Services that speak HTTP/2, and gRPC through it end to end.
 
-use gatewright_tests::{Gateway, Progress, Reply, Upstream, gateway, until, upstream};
+use gatewright_tests::frames::{END_HEADERS, END_STREAM, frame, kind};
+use gatewright_tests::{Gateway, Progress, Raw, RawUpstream, Reply, Upstream, gateway, raw_upstream, until, upstream};
 use http::Version;
 
 const SHOP: &str = "[[api]]\nname = \"shop\"\nservice = \"orders\"\n";
@@ -99,4 +100,66 @@ async fn a_stream_of_grpc_passes_both_ways_message_by_message() {
     orders.sees("the end", |seen| seen.progress == Progress::Whole).await;
     answers.trailers(&[("grpc-status", "0")]).await;
     assert_eq!(coming.whole().await.unwrap().trailers.unwrap()["grpc-status"], "0");
+}
+
+const PINGED: &str = r#"
+    server.workers = 1
+    service.orders = { http2 = true, http2_ping = "100ms", http2_ping_timeout = "100ms", timeout = "1h", idle_timeout = "1h" }
+    [[api]]
+    name = "shop"
+    service = "orders"
+"#;
+
+/// The service's end of the next connection, up to the gateway's first request.
+async fn asked(orders: &RawUpstream) -> Raw {
+    let mut raw = orders.accept().await;
+    raw.until("SM\r\n\r\n").await;
+    raw.write(frame(kind::SETTINGS, 0, 0, &[])).await;
+    raw.frame(|frame| frame.kind == kind::HEADERS).await.unwrap();
+    raw
+}
+
+/// Answers the first request with the entry of the static table for status 200 (RFC 7541, appendix A).
+async fn answer(raw: &mut Raw) {
+    raw.write(frame(kind::HEADERS, END_HEADERS | END_STREAM, 1, &[0x88])).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_went_silent_under_a_request_is_left() {
+    let orders = raw_upstream("orders");
+    let gateway = gateway([&orders], PINGED);
+    let lost = tokio::spawn(gateway.get("/").into_future());
+    let _silent = orders.accept().await;
+    lost.await.unwrap().is(502);
+    let next = tokio::spawn(gateway.get("/").into_future());
+    answer(&mut asked(&orders).await).await;
+    next.await.unwrap().is(200);
+}
+
+#[tokio::test]
+async fn a_connection_that_went_silent_while_it_was_idle_costs_no_request() {
+    let orders = raw_upstream("orders");
+    let gateway = gateway([&orders], PINGED);
+    let first = tokio::spawn(gateway.get("/").into_future());
+    let mut silent = asked(&orders).await;
+    answer(&mut silent).await;
+    first.await.unwrap().is(200);
+    until("it is closed", async || (gateway.service("orders").await["connections"] == 0).then_some(())).await;
+    let next = tokio::spawn(gateway.get("/").into_future());
+    answer(&mut asked(&orders).await).await;
+    next.await.unwrap().is(200);
+}
+
+#[tokio::test]
+async fn a_connection_whose_service_answers_pings_is_kept() {
+    let orders = raw_upstream("orders");
+    let gateway = gateway([&orders], PINGED);
+    let slow = tokio::spawn(gateway.get("/").into_future());
+    let mut raw = asked(&orders).await;
+    for _ in 0..3 {
+        let ping = raw.frame(|frame| frame.kind == kind::PING && frame.flags == 0).await.unwrap();
+        raw.write(frame(kind::PING, 1, 0, &ping.payload)).await;
+    }
+    answer(&mut raw).await;
+    slow.await.unwrap().is(200);
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use http::uri::Scheme;
 use hyper::client::conn::{http1, http2};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
@@ -83,8 +83,14 @@ impl Pool {
         now: Instant,
     ) -> Result<Connection, ConnectFault> {
         let (stream, here) = Placed::new(stream, permit);
-        let handshake =
-            http2::Builder::new(LocalExecutor).max_header_list_size(HEAD_LIST_BYTES).handshake(TokioIo::new(stream));
+        let mut builder = http2::Builder::new(LocalExecutor);
+        builder.max_header_list_size(HEAD_LIST_BYTES);
+        if let Some(ping) = self.bounds.borrow().ping {
+            // While it is idle as well: the next request is to find it dead, not to find that out.
+            builder.timer(TokioTimer::new()).keep_alive_interval(ping.after).keep_alive_timeout(ping.timeout);
+            builder.keep_alive_while_idle(true);
+        }
+        let handshake = builder.handshake(TokioIo::new(stream));
         let (sender, driven) = timeout_at(opened.into(), handshake)
             .await
             .map_err(|_| ConnectFault::Slow(self.address))?
