@@ -25,6 +25,7 @@ mod open;
 mod room;
 mod warm;
 
+pub use open::ConnectFault;
 use room::{Line, Room};
 pub use warm::Warming;
 
@@ -191,27 +192,6 @@ impl Idle {
                 .is_ok_and(|ready| ready.is_ok());
         ready.then_some(Connection { sender: Sender::Http1(sender), timer })
     }
-}
-
-/// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectFault {
-    /// The system says no.
-    #[error("cannot connect to {0}: {1}")]
-    Refused(SocketAddr, std::io::Error),
-    /// Nobody answers.
-    #[error("no connection to {0} in time")]
-    Slow(SocketAddr),
-    /// The endpoint is not who it must be, or speaks no TLS.
-    #[error("no TLS with {0}: {1}")]
-    Tls(SocketAddr, std::io::Error),
-    /// hyper says no.
-    #[error("no HTTP with {0}: {1}")]
-    Handshake(SocketAddr, hyper::Error),
-    /// The service has as many connections as it may, or too many requests wait for one: nothing that the endpoint is to be
-    /// judged by.
-    #[error("no room for a connection to {0}")]
-    Crowded(SocketAddr),
 }
 
 impl Pool {

@@ -136,7 +136,9 @@ fn two_workers_never_have_more_than_the_bound_and_nobody_is_forgotten() {
         now.fetch_sub(1, SeqCst);
         drop(slot);
     };
+    let start = std::sync::Barrier::new(2);
     let work = || {
+        start.wait();
         let mut held = VecDeque::new();
         for round in 0..20_000 {
             let _pending = circuit.pend().unwrap();
@@ -153,7 +155,7 @@ fn two_workers_never_have_more_than_the_bound_and_nobody_is_forgotten() {
                     enter(&mut held, slot.flatten().next().unwrap());
                 }
             }
-            if held.len() > 1 {
+            if held.len() == MOST {
                 held.pop_front().into_iter().for_each(leave);
             }
         }

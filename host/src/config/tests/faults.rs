@@ -131,6 +131,10 @@ fn services_are_checked() {
         ),
         ("decay = '1s'", "3: `service.users.decay`: only with `balance = \"peak-ewma\"`"),
         ("affinity = 'address'", "3: `service.users.affinity`: only with `balance = \"maglev\"`"),
+        ("idle_connections = 1\nwarm = 2", "4: `service.users.warm`: more than `idle_connections`, 1"),
+        ("http2_ping = '1s'", "3: `service.users.http2_ping`: only with `http2 = true`"),
+        ("connections = 0", "3: `service.users.connections`: not from 1 to 10000000"),
+        ("pending = 0", "3: `service.users.pending`: not from 1 to 10000000"),
         (
             "balance = 'maglev'\nslow_start = '1s'",
             "4: `service.users.slow_start`: not with `balance = \"maglev\"`: keys would move twice",

@@ -1,5 +1,6 @@
 //! How connections to an endpoint are opened: TCP, perhaps TLS, and HTTP of one version or the other.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use http::uri::Scheme;
@@ -12,7 +13,7 @@ use tokio::time::{sleep_until, timeout_at};
 use tokio_rustls::client::TlsStream;
 
 use super::room::{Permit, Placed};
-use super::{ConnectFault, Connection, Pool, Sender};
+use super::{Connection, Pool, Sender};
 use crate::server::LocalExecutor;
 use crate::tls::Outward;
 
@@ -22,6 +23,27 @@ const HEAD_BYTES: usize = 64 * 1024;
 const HEAD_LIST_BYTES: u32 = 64 * 1024;
 /// The most fields of a response.
 const HEAD_FIELDS: usize = 200;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectFault {
+    /// The system says no.
+    #[error("cannot connect to {0}: {1}")]
+    Refused(SocketAddr, std::io::Error),
+    /// Nobody answers.
+    #[error("no connection to {0} in time")]
+    Slow(SocketAddr),
+    /// The endpoint is not who it must be, or speaks no TLS.
+    #[error("no TLS with {0}: {1}")]
+    Tls(SocketAddr, std::io::Error),
+    /// hyper says no.
+    #[error("no HTTP with {0}: {1}")]
+    Handshake(SocketAddr, hyper::Error),
+    /// The service has as many connections as it may, or too many requests wait for one: nothing that the endpoint is to be
+    /// judged by.
+    #[error("no room for a connection to {0}")]
+    Crowded(SocketAddr),
+}
 
 /// What HTTP can be spoken over.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
