@@ -35,7 +35,7 @@ use crate::server::Busy;
 
 mod explain;
 
-pub use explain::{AskFault, Asker, Question, answer, explain};
+pub use explain::{AskFault, Asker, Question, answer_questions, explain};
 
 /// One configuration on one worker.
 pub struct Gateway {

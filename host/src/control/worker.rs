@@ -52,7 +52,7 @@ async fn work(start: Start) {
         }
     };
     let apply = spawn_local(apply);
-    let answer = questions.map(|questions| spawn_local(gateway::answer(Rc::clone(&worker), questions)));
+    let answer = questions.map(|questions| spawn_local(gateway::answer_questions(Rc::clone(&worker), questions)));
     serve(worker, connections, terms, grace).await;
     apply.abort();
     if let Some(answer) = answer {

@@ -77,7 +77,7 @@ impl Asker {
 }
 
 /// Answers questions for as long as somebody may ask.
-pub async fn answer(worker: Rc<Worker>, mut questions: mpsc::Receiver<Question>) {
+pub async fn answer_questions(worker: Rc<Worker>, mut questions: mpsc::Receiver<Question>) {
     while let Some(Question { text, client, answer }) = questions.recv().await {
         let explained = explain(&worker, By::Worker(worker.index), &text, client).await;
         // Whoever asked may have left.
