@@ -21,8 +21,6 @@ use crate::tls::Outward;
 const HEAD_BYTES: usize = 64 * 1024;
 /// The same for HTTP/2.
 const HEAD_LIST_BYTES: u32 = 64 * 1024;
-/// The most fields of a response.
-const HEAD_FIELDS: usize = 200;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -83,9 +81,9 @@ impl Pool {
 
     async fn http1<S: Stream>(&self, stream: S, permit: Permit, until: Instant) -> Result<Connection, ConnectFault> {
         let (stream, here) = Placed::new(stream, permit);
+        // A response may have the 100 fields that are hyper's default: for another number it allocates twice a response.
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(HEAD_BYTES.max(128 * 1024))
-            .max_headers(HEAD_FIELDS)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|fault| ConnectFault::Handshake(self.address, fault))?;
