@@ -241,7 +241,7 @@ mod tests {
     proptest! {
         #[test]
         fn digits_are_those_that_rust_writes(number: u64) {
-            prop_assert_eq!(&hex(number)[..], format!("{number:016x}").as_bytes());
+            prop_assert_eq!(hex(number).to_vec(), format!("{number:016x}").into_bytes());
         }
 
         #[test]
