@@ -288,7 +288,7 @@ impl Pool {
         let _pending = self.pend()?;
         let opened = self.opened_by(until);
         let opening = timeout_at(opened.into(), self.opening.lock()).await;
-        let _opening = opening.map_err(|_| ConnectFault::Slow(self.address))?;
+        let _opening = opening.map_err(|_| self.unopened())?;
         // Somebody else may have opened one meanwhile.
         if let Some(connection) = self.shared(until, now) {
             return Ok((connection, true));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use gatewright_tests::{Answer, Connection, Gateway, Reply, Upstream, gateway, until, upstream};
+use gatewright_tests::{Answer, Connection, Gateway, Raw, Reply, Upstream, gateway, until, upstream};
 use tokio::task::JoinHandle;
 
 fn shop(workers: usize, service: &str) -> String {
@@ -110,6 +110,31 @@ async fn who_waits_in_vain_is_refused_and_the_endpoint_is_not_blamed() {
     held.await.unwrap().is(200);
     gateway.get("/").await.is(200);
     assert_eq!(orders.count(), 2);
+}
+
+#[tokio::test]
+async fn those_that_would_share_a_connection_wait_in_vain_together() {
+    let orders = upstream("orders");
+    let service = "http2 = true\nconnections = 1\nconnect_timeout = \"200ms\"";
+    let gateway = gateway([&orders], &shop(1, service));
+    let raw = upgraded(&gateway, &orders).await;
+    let calls: Vec<_> = (0..3).map(|_| spawn_get(&gateway)).collect();
+    for call in calls {
+        call.await.unwrap().is(503).problem("The service is overloaded");
+    }
+    assert_eq!(refused(&gateway, "connections").await, 3.0);
+    is_not_blamed(&gateway).await;
+    raw.reset();
+    gives_back(&gateway, &orders).await;
+}
+
+/// A connection that speaks another protocol, through to the service.
+async fn upgraded(gateway: &Gateway, orders: &Upstream) -> Raw {
+    orders.answers_once(Reply::echo("chat"));
+    let mut raw = gateway.raw().await;
+    raw.write("GET / HTTP/1.1\r\nhost: shop.example\r\nconnection: upgrade\r\nupgrade: chat\r\n\r\n").await;
+    raw.answer().await.is(101);
+    raw
 }
 
 #[tokio::test]
@@ -257,10 +282,7 @@ async fn connections_of_clients_that_left_are_not_counted() {
 async fn an_upgraded_connection_is_counted_until_it_ends() {
     let orders = upstream("orders");
     let gateway = gateway([&orders], &shop(1, "connections = 1\nconnect_timeout = \"1h\""));
-    orders.answers_once(Reply::echo("chat"));
-    let mut raw = gateway.raw().await;
-    raw.write("GET / HTTP/1.1\r\nhost: shop.example\r\nconnection: upgrade\r\nupgrade: chat\r\n\r\n").await;
-    raw.answer().await.is(101);
+    let mut raw = upgraded(&gateway, &orders).await;
     let waiting = spawn_get(&gateway);
     has(&gateway, 1, 1).await;
     raw.write("hello").await;

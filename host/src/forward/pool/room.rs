@@ -83,6 +83,15 @@ impl Pool {
         }
     }
 
+    /// Why another request's connection did not come in time: it waits for room itself, or is slow.
+    pub(super) fn unopened(&self) -> ConnectFault {
+        if self.line.open() > 0 {
+            return ConnectFault::Slow(self.address);
+        }
+        self.circuit.borrow().count_late();
+        ConnectFault::Crowded(self.address)
+    }
+
     async fn wait(&self, circuit: &Arc<Circuit>) -> Room {
         let starves = self.line.open() == 0;
         let mut slot = pin!(circuit.wait(starves));
