@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::config;
+use crate::tls::Outwards;
 
 mod algorithms;
 mod circuit;
@@ -77,6 +78,11 @@ impl Services {
     /// No services yet. Probes will run on this runtime, which needs its I/O and time drivers.
     pub fn new(runtime: Handle) -> Self {
         Self { prober: Prober::new(runtime), current: Mutex::default() }
+    }
+
+    /// From now on services are probed with this TLS.
+    pub fn secure(&self, tls: &Arc<Outwards>) {
+        self.prober.secure(tls);
     }
 
     /// Brings a configuration into force; call it when that goes live, not before. A service that is the same stays the same

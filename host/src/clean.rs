@@ -272,7 +272,9 @@ fn origin_form(parts: &mut Parts) -> Result<(), Unclean> {
         // `http://example.org?a=b` has no path of its own to keep.
         Cow::Borrowed(_) if sent.as_str().starts_with('/') => {
             if parts.uri.authority().is_some() {
-                parts.uri = Uri::from(sent.clone());
+                let origin = Uri::from(sent.clone());
+                // Nothing is left for a path of `http://example.org#a`, which only a URI with an authority calls `/`.
+                parts.uri = if origin.path().is_empty() { Uri::default() } else { origin };
             }
         }
         changed => parts.uri = Uri::from(path::assemble(&changed, sent.query())?),

@@ -238,6 +238,7 @@ impl Control {
     /// Hands a plan to every worker, and waits until all have it: from then on no new request begins with the old one.
     async fn publish(&mut self, config: Arc<Config>, prepared: Prepared) {
         let Prepared { uses, mut instances } = prepared;
+        self.services.secure(&self.outwards);
         let services = self.services.apply(&config.services, Instant::now());
         balance::first_answers(&services).await;
         let shared = (Arc::clone(&self.held), Arc::clone(&self.outwards));

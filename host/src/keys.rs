@@ -169,7 +169,7 @@ impl KeySet {
                 if matches!(*last, LastRead::Content(known, _) if known == digest) {
                     return false;
                 }
-                match read::read(&self.source, &bytes) {
+                match Keys::read(&self.source, &bytes) {
                     Ok(keys) => (LastRead::Content(digest, Ok(())), Some(keys)),
                     Err(fault) => (LastRead::Content(digest, Err(fault)), None),
                 }
@@ -185,8 +185,7 @@ impl KeySet {
         keys.is_some_and(|keys| self.exchange(keys))
     }
 
-    fn exchange(&self, keys: read::Read) -> bool {
-        let keys = Keys::new(keys);
+    fn exchange(&self, keys: Keys) -> bool {
         tracing::info!(keys = %self.name, count = keys.len(), generation = keys.generation, "keys read");
         for reason in &keys.ignored {
             tracing::warn!(keys = %self.name, %reason, "key ignored");
@@ -197,6 +196,15 @@ impl KeySet {
 }
 
 impl Keys {
+    /// The keys that a source of this kind holds.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeySet::state`] shows them: the bytes are not of the kind, or hold keys and none is usable.
+    pub fn read(source: &config::KeySet, bytes: &[u8]) -> Result<Keys, SourceFault> {
+        read::read(source, bytes).map(Keys::new)
+    }
+
     fn new(read: read::Read) -> Keys {
         let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
         Keys { generation, keys: read.keys, ignored: read.ignored }

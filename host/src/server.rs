@@ -26,7 +26,7 @@ mod accept;
 mod activity;
 mod descriptors;
 mod links;
-mod proxied;
+pub mod proxied;
 mod stream;
 
 pub use accept::{Accepted, Connections, House, Inbox, Listener, accept, bind};

@@ -22,7 +22,7 @@ mod client;
 mod service;
 
 pub use client::ClientCertificate;
-pub use service::{Outward, Outwards};
+pub use service::{Outward, Outwards, Speaks};
 
 /// Sessions of TLS 1.2 that clients may take up again; those of 1.3 are in tickets that clients keep.
 const SESSIONS: usize = 10_000;

@@ -24,6 +24,8 @@ use std::path::Path;
 
 use crate::strict::Strict;
 
+pub mod said;
+
 /// What a client says, and what becomes of it.
 #[derive(Clone, Debug)]
 pub struct Case {

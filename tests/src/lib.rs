@@ -27,6 +27,7 @@ mod command;
 mod connection;
 pub mod corpus;
 pub mod frames;
+pub mod fuzz;
 mod gateway;
 mod guest;
 mod plugins;

@@ -62,6 +62,19 @@ impl Recorder {
         record.requests.clone()
     }
 
+    /// Takes the whole requests so far, so that those of a long run need no room.
+    ///
+    /// # Panics
+    /// Something came that is no strict request.
+    #[must_use]
+    #[track_caller]
+    pub fn take(&self) -> Vec<Strict> {
+        let mut record = lock(&self.record);
+        assert!(record.faults.is_empty(), "no strict HTTP: {:#?}", record.faults);
+        record.broken.clear();
+        std::mem::take(&mut record.requests)
+    }
+
     /// Waits until every connection has ended, and answers the requests that never became whole.
     ///
     /// # Panics

@@ -6,6 +6,7 @@ pub mod bench;
 pub mod conformance;
 pub mod demo;
 pub mod drill;
+pub mod fuzz;
 pub mod guests;
 pub mod house;
 pub mod packages;

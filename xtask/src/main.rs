@@ -1,7 +1,7 @@
 //! Arguments, then one call.
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, conformance, drill, guests, run, soak, test, wasm};
+use xtask::{bench, conformance, drill, fuzz, guests, run, soak, test, wasm};
 
 /// Builds, tests, runs and measures Gatewright.
 #[derive(Parser)]
@@ -33,6 +33,8 @@ enum Command {
     Drill(drill::Options),
     /// Run public suites for HTTP/2 and WebSocket.
     Conformance,
+    /// Try made-up bytes on all that reads a client's, a plugin's or an operator's.
+    Fuzz(fuzz::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -45,5 +47,6 @@ fn main() -> anyhow::Result<()> {
         Command::Soak(options) => soak::soak(&options),
         Command::Drill(options) => drill::drill(&options),
         Command::Conformance => conformance::conformance(),
+        Command::Fuzz(options) => fuzz::fuzz(&options),
     }
 }

@@ -10,6 +10,9 @@ pub enum ProbeFailure {
     /// No connection.
     #[error("connect failed: {0}")]
     Connect(String),
+    /// No TLS with who it must be, or none of the protocol that is needed.
+    #[error("no tls: {0}")]
+    Tls(String),
     /// Not done in the probe's time.
     #[error("no answer in {0:?}")]
     Timeout(Duration),

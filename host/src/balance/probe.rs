@@ -5,15 +5,18 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
+use tokio_rustls::client::TlsStream;
 
 use super::algorithms::mix;
 use super::health::ProbeFailure;
 use super::state::EndpointState;
 use crate::config::{Probe, ProbeKind};
+use crate::tls::{Outward, Outwards, Speaks};
 
 mod ask;
 
@@ -26,12 +29,18 @@ const AT_ONCE: usize = 256;
 pub struct Prober {
     runtime: Handle,
     places: Arc<Semaphore>,
+    tls: Arc<ArcSwap<Outwards>>,
 }
 
 impl Prober {
     /// Probes run on this runtime, which needs its I/O and time drivers.
     pub fn new(runtime: Handle) -> Self {
-        Self { runtime, places: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { runtime, places: Arc::new(Semaphore::new(AT_ONCE)), tls: Arc::default() }
+    }
+
+    /// From now on, what runs already too, services are probed with this TLS.
+    pub fn secure(&self, tls: &Arc<Outwards>) {
+        self.tls.store(Arc::clone(tls));
     }
 
     /// Where it runs what it starts.
@@ -41,8 +50,7 @@ impl Prober {
 
     /// Probes the endpoint now and then again and again, until the task or the endpoint is dropped.
     pub fn start(&self, endpoint: &Arc<EndpointState>, rule: &Arc<Probe>) -> ProbeTask {
-        let task =
-            probe_always(Arc::downgrade(endpoint), endpoint.address(), Arc::clone(rule), Arc::clone(&self.places));
+        let task = probe_always(Arc::downgrade(endpoint), endpoint.address(), Arc::clone(rule), self.clone());
         ProbeTask { rule: Arc::clone(rule), task: self.runtime.spawn(task).abort_handle() }
     }
 }
@@ -67,11 +75,14 @@ impl Drop for ProbeTask {
     }
 }
 
-async fn probe_always(endpoint: Weak<EndpointState>, address: SocketAddr, rule: Arc<Probe>, places: Arc<Semaphore>) {
+async fn probe_always(endpoint: Weak<EndpointState>, address: SocketAddr, rule: Arc<Probe>, prober: Prober) {
     let mut random = RandomState::new().hash_one(address);
     loop {
-        let place = places.acquire().await;
-        let result = probe(address, &rule).await;
+        let Ok(place) = prober.places.acquire().await else { return };
+        let Some(tls) = endpoint.upgrade().map(|endpoint| prober.tls.load().of(endpoint.service().name())) else {
+            return;
+        };
+        let result = probe(address, &rule, tls.as_deref()).await;
         drop(place);
         let Some(endpoint) = endpoint.upgrade() else { return };
         endpoint.probed(&rule, result, Instant::now());
@@ -87,19 +98,34 @@ fn spread(interval: Duration, random: u64) -> Duration {
     interval.mul_f64(0.9 + share * 0.2)
 }
 
-/// Probes an address once.
+/// Probes an address once, over TLS where its service has it.
 ///
 /// # Errors
 ///
 /// Why it is not well, within the rule's timeout.
-pub async fn probe(address: SocketAddr, rule: &Probe) -> Result<(), ProbeFailure> {
+pub async fn probe(address: SocketAddr, rule: &Probe, tls: Option<&Outward>) -> Result<(), ProbeFailure> {
     let question = async {
         let stream = TcpStream::connect(address).await.map_err(|error| ProbeFailure::Connect(error.to_string()))?;
-        match &rule.kind {
-            ProbeKind::Tcp => Ok(()),
-            ProbeKind::Http(question) => ask::http(stream, question).await,
-            ProbeKind::Grpc { service, host } => ask::grpc(stream, service, host).await,
+        match (&rule.kind, tls) {
+            (ProbeKind::Tcp, _) => Ok(()),
+            (ProbeKind::Http(question), None) => ask::http(stream, question).await,
+            (ProbeKind::Http(question), Some(tls)) => {
+                ask::http(shake_hands(tls, stream, Speaks::Http1).await?, question).await
+            }
+            (ProbeKind::Grpc { service, host }, None) => ask::grpc(stream, "http", service, host).await,
+            (ProbeKind::Grpc { service, host }, Some(tls)) => {
+                ask::grpc(shake_hands(tls, stream, Speaks::Http2).await?, "https", service, host).await
+            }
         }
     };
     tokio::time::timeout(rule.timeout, question).await.unwrap_or(Err(ProbeFailure::Timeout(rule.timeout)))
+}
+
+async fn shake_hands(tls: &Outward, stream: TcpStream, speaks: Speaks) -> Result<TlsStream<TcpStream>, ProbeFailure> {
+    let stream = tls.shake_hands(stream, speaks).await.map_err(|fault| ProbeFailure::Tls(fault.to_string()))?;
+    // Who knows no ALPN speaks HTTP/1.1.
+    match stream.get_ref().1.alpn_protocol() {
+        None if speaks == Speaks::Http2 => Err(ProbeFailure::Tls("HTTP/2 is not agreed on".into())),
+        _ => Ok(stream),
+    }
 }

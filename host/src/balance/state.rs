@@ -41,6 +41,11 @@ pub struct ServiceState {
 }
 
 impl ServiceState {
+    /// Its name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(super) fn new(name: Arc<str>) -> Arc<Self> {
         Arc::new(Self {
             name,

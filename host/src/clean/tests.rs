@@ -101,6 +101,14 @@ fn the_target_becomes_a_path_and_the_host_one_field() {
 }
 
 #[test]
+fn a_target_of_an_authority_and_a_fragment_is_the_root() {
+    for target in ["http://example.org#a", "http://example.org", "http://example.org/#a"] {
+        let (_, parts) = cleaned(get(target)).unwrap();
+        assert_eq!((parts.uri.to_string().as_str(), parts.uri.path()), ("/", "/"), "{target}");
+    }
+}
+
+#[test]
 fn a_request_without_one_host_is_refused() {
     assert_eq!(fault(Request::get("/")), Unclean::HostMissing);
     assert_eq!(fault(Request::get("/").version(Version::HTTP_10)), Unclean::HostMissing);

@@ -94,9 +94,6 @@ impl Service {
         let tls = "Its TLS: who it must be, and who we are to it. Default: it is spoken to in clear.";
         let tls = t.given("tls", tls, &record(|t| ServiceTls::read(t, name)));
         let probe = t.given("probe", "How endpoints are probed. Default: not at all.", &probe);
-        if tls.is_some() && probe.as_ref().is_some_and(|probe: &Probe| probe.kind != ProbeKind::Tcp) {
-            t.fault("probe", "probes do not speak TLS yet: only `tcp = true` goes with `tls`");
-        }
         let connections = "The most connections over all endpoints and workers, idle and upgraded ones too.";
         let pending = "The most requests that wait for a connection, over all workers: while it is opened, or for one to come free.";
         let idle = "Idle connections kept per worker and endpoint.";

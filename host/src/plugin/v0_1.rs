@@ -2,14 +2,13 @@
 
 use std::rc::Rc;
 
-use http::{HeaderName, HeaderValue};
 use wasmtime::component::{HasSelf, Instance as Guest, InstancePre, Linker};
 use wasmtime::{AsContextMut, Result};
 
 use super::capabilities::State;
 use super::verdict::{
-    Answer, Answered, Caller, Decision, Edits, Grant, Identified, Rejection, Share, Target, Violation, header_value,
-    status,
+    Answer, Answered, Caller, Decision, Edits, Grant, Identified, Rejection, Share, Target, Violation, field_name,
+    fields, status,
 };
 use super::{Failure, Stage};
 
@@ -205,7 +204,7 @@ fn translate_grant(grant: auth::Grant, state: &State) -> Result<Grant, Failure> 
     if let Some(scope) = scopes.iter().find(|scope| scope.contains(' ') || scope.is_empty()) {
         return Err(Failure::answer(format!("scope {scope:?} is empty or has a space")));
     }
-    let headers = headers(grant.headers)?;
+    let headers = fields(grant.headers)?;
     for (name, _) in &headers {
         if !state.declared().identity.contains(name) {
             return Err(Failure::answer(format!("field {name} was not declared with identity.header")));
@@ -219,7 +218,7 @@ fn translate_decision(decision: routing::Decision) -> Result<Decision, Failure> 
     match decision {
         routing::Decision::Respond(response) => Ok(Decision::Respond(Answer {
             status: status(response.status, 200)?,
-            headers: headers(response.headers)?,
+            headers: fields(response.headers)?,
             body: response.body.into(),
         })),
         routing::Decision::Forward(target) => translate_target(target).map(Decision::Forward),
@@ -253,8 +252,8 @@ fn translate_target(target: routing::Target) -> Result<Target, Failure> {
 }
 
 fn edits(edits: types::Edits) -> Result<Edits, Failure> {
-    let remove = edits.remove.iter().map(|name| header_name(name)).collect::<Result<_, _>>()?;
-    Ok(Edits { remove, set: headers(edits.set)?, add: headers(edits.add)? })
+    let remove = edits.remove.iter().map(|name| field_name(name)).collect::<Result<_, _>>()?;
+    Ok(Edits { remove, set: fields(edits.set)?, add: fields(edits.add)? })
 }
 
 fn rejection(refusal: types::Refusal) -> Result<Rejection, Failure> {
@@ -269,26 +268,7 @@ fn rejection(refusal: types::Refusal) -> Result<Rejection, Failure> {
         title: refusal.title,
         detail: refusal.detail,
         problem: refusal.problem,
-        headers: headers(refusal.headers)?,
+        headers: fields(refusal.headers)?,
         violations,
     })
-}
-
-/// Fields that one list of an answer may have: no client or service takes a head of many more.
-const MOST_FIELDS: usize = 100;
-
-fn headers(fields: Vec<(String, String)>) -> Result<Vec<(HeaderName, HeaderValue)>, Failure> {
-    if fields.len() > MOST_FIELDS {
-        return Err(Failure::answer(format!("{} fields in one list; {MOST_FIELDS} are the most", fields.len())));
-    }
-    fields.into_iter().map(|(name, value)| Ok((header_name(&name)?, header_value(value)?))).collect()
-}
-
-fn header_name(name: &str) -> Result<HeaderName, Failure> {
-    let name =
-        HeaderName::from_bytes(name.as_bytes()).map_err(|_| Failure::answer(format!("{name:?} is no field name")))?;
-    if super::verdict::is_connection_field(&name) {
-        return Err(Failure::answer(format!("field {name} belongs to the connection")));
-    }
-    Ok(name)
 }

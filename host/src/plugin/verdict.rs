@@ -239,7 +239,10 @@ pub struct Answer {
 }
 
 /// A status of at least `least` and at most 599.
-pub(super) fn status(code: u16, least: u16) -> Result<StatusCode, Failure> {
+///
+/// # Errors
+/// It is another.
+pub fn status(code: u16, least: u16) -> Result<StatusCode, Failure> {
     let fault = || Failure::answer(format!("status {code} is not {least} to 599"));
     if !(least..=599).contains(&code) {
         return Err(fault());
@@ -247,8 +250,32 @@ pub(super) fn status(code: u16, least: u16) -> Result<StatusCode, Failure> {
     StatusCode::from_u16(code).map_err(|_| fault())
 }
 
+/// Fields that one list of an answer may have: no client or service takes a head of many more.
+const MOST_FIELDS: usize = 100;
+
+/// The fields of one list of an answer.
+///
+/// # Errors
+/// There are too many, a name is none or belongs to the connection, or a value has control characters or outer spaces.
+pub fn fields(fields: Vec<(String, String)>) -> Result<Vec<(HeaderName, HeaderValue)>, Failure> {
+    if fields.len() > MOST_FIELDS {
+        return Err(Failure::answer(format!("{} fields in one list; {MOST_FIELDS} are the most", fields.len())));
+    }
+    fields.into_iter().map(|(name, value)| Ok((field_name(&name)?, field_value(value)?))).collect()
+}
+
+/// A field's name, where plugins may touch it.
+pub(super) fn field_name(name: &str) -> Result<HeaderName, Failure> {
+    let name =
+        HeaderName::from_bytes(name.as_bytes()).map_err(|_| Failure::answer(format!("{name:?} is no field name")))?;
+    if is_connection_field(&name) {
+        return Err(Failure::answer(format!("field {name} belongs to the connection")));
+    }
+    Ok(name)
+}
+
 /// A field's value without control characters; bytes beyond ASCII pass as they are.
-pub(super) fn header_value(value: String) -> Result<HeaderValue, Failure> {
+fn field_value(value: String) -> Result<HeaderValue, Failure> {
     let bare = value.trim_matches([' ', '\t']).len() == value.len();
     match HeaderValue::from_maybe_shared(Bytes::from(value)) {
         Ok(value) if bare => Ok(value),
@@ -257,7 +284,7 @@ pub(super) fn header_value(value: String) -> Result<HeaderValue, Failure> {
 }
 
 /// Fields that frame messages or belong to one connection: no plugin touches them.
-pub(super) fn is_connection_field(name: &HeaderName) -> bool {
+fn is_connection_field(name: &HeaderName) -> bool {
     const OTHERS: [&str; 3] = ["keep-alive", "proxy-connection", "http2-settings"];
     [
         header::CONNECTION,

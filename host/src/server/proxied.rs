@@ -19,7 +19,7 @@ const MOST_V2_BYTES: usize = 2048;
 ///
 /// # Errors
 /// There is no header, or it is malformed.
-pub(super) async fn header(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
+pub async fn header(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
     let mut bytes = vec![0; SIGNATURE.len()];
     stream.read_exact(&mut bytes).await?;
     if bytes == SIGNATURE {
@@ -39,12 +39,21 @@ pub(super) async fn header(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<
             }
             bytes.push(stream.read_u8().await?);
         }
+        if bytes.starts_with(b"PROXY TCP") && !has_ports(bytes.trim_ascii_end()) {
+            return Err(malformed());
+        }
     }
     let config = ParseConfig { include_tlvs: false, allow_v1: true, allow_v2: true };
     match ProxyHeader::parse(&bytes, config) {
         Ok((header, length)) if length == bytes.len() => Ok(header.proxied_address().map(|address| address.source)),
         _ => Err(malformed()),
     }
+}
+
+/// Whether a line of version 1 ends with two ports as they must be written: digits alone, and no zeros before them.
+fn has_ports(line: &[u8]) -> bool {
+    let is_port = |port: &[u8]| port.iter().all(u8::is_ascii_digit) && (port == b"0" || !port.starts_with(b"0"));
+    line.rsplit(|byte| *byte == b' ').take(2).all(is_port)
 }
 
 fn malformed() -> io::Error {
@@ -104,6 +113,8 @@ mod tests {
             b"PROXY TCP4 999.0.2.7 192.0.2.1 1 2\r\n",
             b"PROXY TCP4 192.0.2.7 192.0.2.1 1 2",
             b"PROXY TCP4 192.0.2.7 192.0.2.1 1 2\n",
+            b"PROXY TCP4 192.0.2.7 192.0.2.1 +1 2\r\n",
+            b"PROXY TCP4 192.0.2.7 192.0.2.1 1 02\r\n",
             b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff",
             b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x04abcd",
         ] {

@@ -1,6 +1,7 @@
 //! Who services must be to us and who we are to them, exchanged as a whole when a file changes.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -26,11 +27,22 @@ pub struct Outward {
     told: Told,
 }
 
+/// What a handshake with a service may agree on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaks {
+    /// HTTP/2 where the service is to be spoken to in it, else HTTP/1.1.
+    Any,
+    /// HTTP/1.1 alone.
+    Http1,
+    /// HTTP/2 alone.
+    Http2,
+}
+
 /// The same settings with other protocols to agree on.
 struct Offers {
-    /// HTTP/2 where the service is to be spoken to in it.
     any: Arc<ClientConfig>,
     http1: Arc<ClientConfig>,
+    http2: Arc<ClientConfig>,
 }
 
 impl Outward {
@@ -41,13 +53,17 @@ impl Outward {
         Ok(Self { settings: settings.clone(), http2, name, current, told: Told::default() })
     }
 
-    /// The handshake with a service; in HTTP/1.1 where that is asked for.
+    /// The handshake with a service.
     ///
     /// # Errors
     /// The service is not who it must be, or speaks no TLS.
-    pub async fn shake_hands(&self, stream: TcpStream, http1: bool) -> std::io::Result<TlsStream<TcpStream>> {
+    pub async fn shake_hands(&self, stream: TcpStream, speaks: Speaks) -> std::io::Result<TlsStream<TcpStream>> {
         let offers = self.current.load_full();
-        let config = if http1 { &offers.http1 } else { &offers.any };
+        let config = match speaks {
+            Speaks::Any => &offers.any,
+            Speaks::Http1 => &offers.http1,
+            Speaks::Http2 => &offers.http2,
+        };
         TlsConnector::from(Arc::clone(config)).connect(self.name.clone(), stream).await
     }
 
@@ -78,17 +94,24 @@ impl Offers {
             }
         };
         http1.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let mut any = http1.clone();
+        let (mut any, mut only) = (http1.clone(), http1.clone());
+        only.alpn_protocols = vec![b"h2".to_vec()];
         if http2 {
             any.alpn_protocols.insert(0, b"h2".to_vec());
         }
-        Ok(Self { any: Arc::new(any), http1: Arc::new(http1) })
+        Ok(Self { any: Arc::new(any), http1: Arc::new(http1), http2: Arc::new(only) })
     }
 }
 
 /// The TLS of all services that have it.
 #[derive(Default)]
 pub struct Outwards(BTreeMap<Arc<str>, Arc<Outward>>);
+
+impl fmt::Debug for Outwards {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 impl Outwards {
     /// Reads the files of all settings; what is as in `previous` is kept, and with it connections and sessions.

@@ -26,6 +26,7 @@ mod edge;
 mod examples;
 mod explain;
 mod forwarding;
+mod fuzz;
 mod grpc;
 mod guests;
 mod health;

@@ -72,6 +72,53 @@ async fn the_gateway_shows_its_certificate_and_a_new_one_when_the_files_change()
     until("the same pair", async || (gateway.get("/").await.status == 200).then_some(())).await;
 }
 
+const OFTEN: &str = r#"interval = "20ms", timeout = "2s", rise = 1, fall = 1"#;
+
+#[tokio::test]
+async fn a_probe_speaks_the_services_tls_and_shows_who_we_are() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let pair = authority.server(&["orders.internal"]);
+    let serving = || Reply::text("\0\0\0\0\x02\x08\x01").field("grpc-status", "0");
+    for (kind, protocols, spoken) in [
+        (r#"http = "/health""#, &["http/1.1"][..], Version::HTTP_11),
+        (r#"http = "/health""#, &["h2", "http/1.1"], Version::HTTP_11),
+        (r#"grpc = "orders.v1""#, &["http/1.1", "h2"], Version::HTTP_2),
+    ] {
+        let orders = upstream("orders");
+        orders.secures(acceptor(&pair, protocols, Some(&clients)));
+        orders.answers(|_| Reply::status(500));
+        let probe = format!("service.orders.probe = {{ {kind}, {OFTEN} }}\n");
+        let gateway = secured(&orders, &authority, &clients.client("gateway"), &probe);
+        gateway.endpoint_is("orders", orders.address(), "unhealthy").await;
+        assert_eq!(gateway.service("orders").await["endpoints"][0]["reason"], "status 500");
+        orders.answers(move |_| serving());
+        gateway.endpoint_is("orders", orders.address(), "healthy").await;
+        assert!(orders.seen().iter().all(|seen| seen.version == spoken), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_probe_finds_that_a_service_is_somebody_else_or_does_not_speak_what_is_asked() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let us = authority.client("gateway");
+    for (kind, pair, protocols) in [
+        (r#"http = "/health""#, stranger.server(&["orders.internal"]), &["http/1.1"][..]),
+        (r#"http = "/health""#, authority.server(&["elsewhere.internal"]), &["http/1.1"]),
+        (r#"grpc = "orders.v1""#, stranger.server(&["orders.internal"]), &["h2"]),
+        (r#"grpc = "orders.v1""#, authority.server(&["orders.internal"]), &["http/1.1"]),
+        (r#"grpc = "orders.v1""#, authority.server(&["orders.internal"]), &[]),
+    ] {
+        let orders = upstream("orders");
+        orders.secures(acceptor(&pair, protocols, None));
+        let probe = format!("service.orders.probe = {{ {kind}, {OFTEN} }}\n");
+        let gateway = secured(&orders, &authority, &us, &probe);
+        gateway.endpoint_is("orders", orders.address(), "unhealthy").await;
+        let reason = gateway.service("orders").await["endpoints"][0]["reason"].clone();
+        assert!(reason.as_str().is_some_and(|reason| reason.starts_with("no tls: ")), "{reason}");
+        assert_eq!(orders.count(), 0, "{kind}");
+    }
+}
+
 #[tokio::test]
 async fn upgrades_and_trailers_pass_with_tls() {
     let authority = Authority::new();

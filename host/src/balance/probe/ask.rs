@@ -6,7 +6,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::balance::health::ProbeFailure;
 use crate::config::HttpProbe;
@@ -19,12 +19,16 @@ const GRPC_PREFIX: usize = 5;
 const SERVING: u64 = 1;
 const AGENT: &str = "gatewright-probe";
 
+/// What is asked over: a connection in clear, or with TLS.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
+
 fn protocol(error: impl std::fmt::Display) -> ProbeFailure {
     ProbeFailure::Protocol(error.to_string())
 }
 
 /// `GET` with the probe's fields is answered with a good status, and a body that holds what it should.
-pub async fn http(stream: TcpStream, question: &HttpProbe) -> Result<(), ProbeFailure> {
+pub async fn http(stream: impl Stream, question: &HttpProbe) -> Result<(), ProbeFailure> {
     let mut request = Request::get(&question.path)
         .header(header::HOST, &question.host)
         .header(header::USER_AGENT, AGENT)
@@ -50,8 +54,8 @@ pub async fn http(stream: TcpStream, question: &HttpProbe) -> Result<(), ProbeFa
 }
 
 /// `grpc.health.v1.Health/Check` answers that the service serves.
-pub async fn grpc(stream: TcpStream, service: &str, host: &str) -> Result<(), ProbeFailure> {
-    let request = Request::post(format!("http://{host}/grpc.health.v1.Health/Check"))
+pub async fn grpc(stream: impl Stream, scheme: &str, service: &str, host: &str) -> Result<(), ProbeFailure> {
+    let request = Request::post(format!("{scheme}://{host}/grpc.health.v1.Health/Check"))
         .header(header::USER_AGENT, AGENT)
         .header(header::CONTENT_TYPE, "application/grpc")
         .header(header::TE, "trailers")

@@ -98,13 +98,13 @@ fn a_probe_tells_why_it_failed() {
         let (nonsense, silent) = (site(0).await.1, TcpListener::bind("127.0.0.1:0").await.unwrap());
         let (_socket, gone) = closed();
         let mut rule = probe(http(), 1, 1);
-        assert!(matches!(super::probe::probe(gone, &rule).await, Err(ProbeFailure::Connect(_))));
-        assert!(matches!(super::probe::probe(nonsense, &rule).await, Err(ProbeFailure::Protocol(_))));
+        assert!(matches!(super::probe::probe(gone, &rule, None).await, Err(ProbeFailure::Connect(_))));
+        assert!(matches!(super::probe::probe(nonsense, &rule, None).await, Err(ProbeFailure::Protocol(_))));
         rule.timeout = Duration::from_millis(20);
         let silent = silent.local_addr().unwrap();
-        assert_eq!(super::probe::probe(silent, &rule).await, Err(ProbeFailure::Timeout(rule.timeout)));
+        assert_eq!(super::probe::probe(silent, &rule, None).await, Err(ProbeFailure::Timeout(rule.timeout)));
         rule.kind = ProbeKind::Tcp;
-        assert_eq!(super::probe::probe(silent, &rule).await, Ok(()));
+        assert_eq!(super::probe::probe(silent, &rule, None).await, Ok(()));
     });
 }
 

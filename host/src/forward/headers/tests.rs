@@ -151,6 +151,33 @@ fn a_chain_in_forwarded_goes_on_in_both_fields() {
 }
 
 #[test]
+fn a_quote_that_stays_open_hides_nothing() {
+    for open in
+        ["for=\"203.0.113.9", "for=203.0.113.9;by=\"a\\\"\"", "for=203.0.113.9;by=a\"b\"", "for=203.0.113.9;by=\"a\"b"]
+    {
+        let headers =
+            sent("10.0.0.1", &[cidr("10.0.0.0/8")], Onward::Http1, fields(&[("host", "a"), ("forwarded", open)]));
+        let client = if open.starts_with("for=\"") { "10.0.0.1" } else { "203.0.113.9" };
+        assert_eq!(headers["forwarded"], format!("for={client};proto=http, for=10.0.0.1;proto=http"), "{open}");
+    }
+}
+
+#[test]
+fn how_the_client_speaks_is_said_by_its_own_element_and_in_every_field_alike() {
+    let proto = |said: &[(&'static str, &str)]| {
+        let headers = sent("10.0.0.1", &[cidr("10.0.0.0/8")], Onward::Http1, fields(said));
+        ["x-forwarded-proto", "forwarded"].map(|name| headers[name].to_str().unwrap().to_owned())
+    };
+    // The hop between two gateways is in clear, and the client's was not.
+    let hops = ("forwarded", "for=203.0.113.9;proto=https, for=10.0.0.2;proto=http");
+    let onward = format!("{}, for=10.0.0.1;proto=http", hops.1);
+    assert_eq!(proto(&[("host", "a"), hops]), ["https", &onward]);
+    // Who writes `forwarded` may pass on what a client wrote into the other.
+    assert_eq!(proto(&[("host", "a"), ("x-forwarded-proto", "http"), hops]), ["https", &onward]);
+    assert_eq!(proto(&[("host", "a"), ("x-forwarded-proto", "https")]), ["https", "for=10.0.0.1;proto=https"]);
+}
+
+#[test]
 fn only_one_plain_request_id_is_taken() {
     let peer = Peer::new(address("10.0.0.1"), Scheme::Http, &[cidr("10.0.0.0/8")]);
     let id = |value: &str| peer.request_id(&fields(&[("x-request-id", value)]));

@@ -99,29 +99,31 @@ impl Peer {
     ///
     /// A trusted peer is believed in its `x-forwarded-for`, or without one in its `forwarded`; never in both, because a
     /// proxy that writes one passes on what a client wrote into the other. A chain is read from the right until an
-    /// address is not trusted, or is none. `x-forwarded-proto` counts where it is one `http` or `https`.
+    /// address is not trusted, or is none. How the client speaks is said by its element of `forwarded`, else by
+    /// `x-forwarded-proto` where that is one `http` or `https`.
     pub fn client(&self, headers: &HeaderMap, trusted: &[Cidr]) -> Client {
         let mut client = self.itself();
         if !self.trusted {
             return client;
         }
+        let itself = Hop { address: self.address, scheme: None };
+        let mut nearest = itself;
         if headers.contains_key(&FORWARDED_FOR) {
             client.chain = Chain::ForwardedFor;
             let hops = headers.get_all(&FORWARDED_FOR).iter().rev().flat_map(|value| {
                 value.as_bytes().rsplit(|byte| *byte == b',').map(|node| parse_node(node.trim_ascii()))
             });
-            client.address = walk(hops, self.address, trusted);
+            let hops = hops.map(|address| Some(Hop { address: address?, scheme: None }));
+            nearest = walk(hops, itself, trusted);
         } else if headers.contains_key(header::FORWARDED) {
             client.chain = Chain::Forwarded;
-            let hops = headers.get_all(header::FORWARDED).iter().rev().flat_map(|value| {
-                elements(value.as_bytes())
-                    .into_iter()
-                    .rev()
-                    .map(|element| parameter(element, b"for").and_then(parse_node))
-            });
-            client.address = walk(hops, self.address, trusted);
+            let hops = headers.get_all(header::FORWARDED).iter().rev();
+            let hops = hops.flat_map(|value| elements(value.as_bytes()).into_iter().rev().map(Hop::of));
+            nearest = walk(hops, itself, trusted);
         }
-        if let Some(scheme) = forwarded_scheme(headers, client.chain) {
+        client.address = nearest.address;
+        let said = || scheme(one(headers, &FORWARDED_PROTO)?.as_bytes());
+        if let Some(scheme) = nearest.scheme.or_else(said) {
             client.scheme = scheme;
         }
         client
@@ -139,14 +141,23 @@ impl Peer {
 /// Writes `x-forwarded-*` and `forwarded`; what a trusted peer said is kept in them.
 pub(super) fn set_forwarding(headers: &mut HeaderMap, peer: &Peer, client: &Client) {
     let (chain, forwarded) = match client.chain {
-        Chain::Peer => (peer.text.clone(), peer.forwarded.clone()),
+        Chain::Peer if client.scheme == peer.scheme => (peer.text.clone(), peer.forwarded.clone()),
+        Chain::Peer => (peer.text.clone(), plain(element(client.address, client.scheme), peer)),
         Chain::ForwardedFor => {
             (extended(headers, &FORWARDED_FOR, &peer.text), plain(element(client.address, client.scheme), peer))
         }
-        Chain::Forwarded => (
-            plain(format!("{}, {}", client.address, peer.address), peer),
-            extended(headers, &header::FORWARDED, &peer.forwarded),
-        ),
+        Chain::Forwarded => {
+            let whole = headers.get_all(header::FORWARDED).iter().all(|value| is_whole(value.as_bytes()));
+            let forwarded = match whole {
+                true => extended(headers, &header::FORWARDED, &peer.forwarded),
+                // An open quote would hide what is written behind it.
+                false => {
+                    let (client, last) = (element(client.address, client.scheme), element(peer.address, peer.scheme));
+                    plain(format!("{client}, {last}"), peer)
+                }
+            };
+            (plain(format!("{}, {}", client.address, peer.address), peer), forwarded)
+        }
     };
     let host = forwarded_host(headers, peer).or_else(|| headers.get(header::HOST)).cloned();
     headers.insert(&FORWARDED_FOR, chain);
@@ -204,13 +215,29 @@ fn is_trusted(trusted: &[Cidr], address: IpAddr) -> bool {
     trusted.iter().any(|network| network.contains(address))
 }
 
+/// One link of a chain.
+#[derive(Clone, Copy)]
+struct Hop {
+    address: IpAddr,
+    /// How it speaks, where that is said.
+    scheme: Option<Scheme>,
+}
+
+impl Hop {
+    /// As an element of `forwarded` says it.
+    fn of(element: &[u8]) -> Option<Self> {
+        let address = parse_node(parameter(element, b"for")?)?;
+        Some(Self { address, scheme: parameter(element, b"proto").and_then(scheme) })
+    }
+}
+
 /// Walks a chain from its near end to the first address that is not trusted, and not past what is no address.
-fn walk(hops: impl Iterator<Item = Option<IpAddr>>, peer: IpAddr, trusted: &[Cidr]) -> IpAddr {
+fn walk(hops: impl Iterator<Item = Option<Hop>>, peer: Hop, trusted: &[Cidr]) -> Hop {
     let mut nearest = peer;
     for hop in hops {
-        let Some(address) = hop else { break };
-        nearest = address;
-        if !is_trusted(trusted, address) {
+        let Some(hop) = hop else { break };
+        nearest = hop;
+        if !is_trusted(trusted, hop.address) {
             break;
         }
     }
@@ -225,16 +252,7 @@ fn parse_node(node: &[u8]) -> Option<IpAddr> {
     node.parse().ok().or_else(with_port).or_else(bracketed).map(|address| address.to_canonical())
 }
 
-/// How a client speaks to a trusted peer, where that says so in one way.
-fn forwarded_scheme(headers: &HeaderMap, chain: Chain) -> Option<Scheme> {
-    let said = match (one(headers, &FORWARDED_PROTO), chain) {
-        (Some(proto), _) => proto.as_bytes(),
-        (None, Chain::Forwarded) => {
-            let last = headers.get_all(header::FORWARDED).iter().next_back()?;
-            parameter(elements(last.as_bytes()).last()?, b"proto")?
-        }
-        (None, Chain::Peer | Chain::ForwardedFor) => return None,
-    };
+fn scheme(said: &[u8]) -> Option<Scheme> {
     match said {
         said if said.eq_ignore_ascii_case(b"http") => Some(Scheme::Http),
         said if said.eq_ignore_ascii_case(b"https") => Some(Scheme::Https),
@@ -257,6 +275,20 @@ fn elements(value: &[u8]) -> Vec<&[u8]> {
         *byte == b',' && !quoted
     });
     parts.collect()
+}
+
+/// Whether everybody finds the same elements in a `forwarded` value: quotes go around whole values, and none stays open.
+fn is_whole(value: &[u8]) -> bool {
+    let mut parts = value.split(|byte| *byte == b'"');
+    let mut before = parts.next().unwrap_or_default();
+    while parts.next().is_some() {
+        let Some(behind) = parts.next() else { return false };
+        if !before.ends_with(b"=") || !matches!(behind, [] | [b',' | b';' | b' ' | b'\t', ..]) {
+            return false;
+        }
+        before = behind;
+    }
+    !value.contains(&b'\\')
 }
 
 /// The value of one parameter of an element, without quotes.

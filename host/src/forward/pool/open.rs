@@ -15,7 +15,7 @@ use tokio_rustls::client::TlsStream;
 use super::room::{Permit, Placed};
 use super::{Connection, Pool, Sender};
 use crate::server::LocalExecutor;
-use crate::tls::Outward;
+use crate::tls::{Outward, Speaks};
 
 /// The most bytes of a response's head.
 const HEAD_BYTES: usize = 64 * 1024;
@@ -130,7 +130,8 @@ impl Pool {
         http1: bool,
         until: Instant,
     ) -> Result<TlsStream<TcpStream>, ConnectFault> {
-        timeout_at(until.into(), tls.shake_hands(stream, http1))
+        let speaks = if http1 { Speaks::Http1 } else { Speaks::Any };
+        timeout_at(until.into(), tls.shake_hands(stream, speaks))
             .await
             .map_err(|_| ConnectFault::Slow(self.address))?
             .map_err(|fault| ConnectFault::Tls(self.address, fault))

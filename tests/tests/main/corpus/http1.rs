@@ -1,6 +1,6 @@
 //! The cases of HTTP/1.
 
-use gatewright_tests::corpus::bytes;
+use gatewright_tests::corpus::said;
 use gatewright_tests::{Raw, RawAnswer};
 
 use super::*;
@@ -109,20 +109,7 @@ impl Stage {
 
 /// Says a case's bytes, and whether they are the last.
 async fn say(raw: &mut Raw, lines: &[String], manner: Manner) -> bool {
-    let mut said = Vec::new();
-    let mut finished = false;
-    for line in lines {
-        if line == ">end" {
-            finished = true;
-            continue;
-        }
-        let line = line.strip_prefix('>').unwrap();
-        let line = line.strip_prefix(' ').unwrap_or(line);
-        match line.strip_suffix('\\').filter(|line| !line.ends_with('\\')) {
-            Some(line) => said.extend(bytes(line)),
-            None => said.extend([bytes(line), b"\r\n".to_vec()].concat()),
-        }
-    }
+    let (said, finished) = said::http1(lines);
     match manner {
         Manner::AtOnce => drop(raw.write(said).await),
         Manner::OneByOne => {

@@ -14,8 +14,8 @@
 //! and why). After those that do not end it, the next request on the connection is served.
 
 use gatewright_tests::Raw;
-use gatewright_tests::corpus::bytes;
-use gatewright_tests::frames::{END_HEADERS, END_STREAM, Frame, PREFACE, fields, frame, kind};
+use gatewright_tests::corpus::said;
+use gatewright_tests::frames::{END_HEADERS, END_STREAM, Frame, PREFACE, frame, kind};
 
 use super::*;
 
@@ -37,7 +37,7 @@ async fn hostile_requests_in_http_2_are_refused_or_have_one_meaning() {
 impl Stage {
     async fn play_http2(&mut self, case: &Case) -> Vec<Outcome> {
         let mut raw = self.gateway.raw().await;
-        raw.write([PREFACE, &said(&case.says)].concat()).await;
+        raw.write([PREFACE, &said::http2(&case.says)].concat()).await;
         let (mut came, mut answered) = (Vec::<Outcome>::new(), Vec::new());
         while case.outcomes.is_empty() || came.len() < case.outcomes.len() {
             let counts = |frame: &Frame| [kind::HEADERS, kind::RST_STREAM, kind::GOAWAY].contains(&frame.kind);
@@ -69,7 +69,7 @@ impl Stage {
 
     /// The next request on the connection is what it is.
     async fn probe_http2(&mut self, mut raw: Raw, came: &mut Vec<Outcome>) {
-        raw.write(frame(kind::HEADERS, END_HEADERS | END_STREAM, PROBE, &field("@GET /probe"))).await;
+        raw.write(frame(kind::HEADERS, END_HEADERS | END_STREAM, PROBE, &said::field("@GET /probe"))).await;
         let answer = raw.frame(|frame| frame.stream == PROBE || frame.kind == kind::GOAWAY).await;
         let (answer, seen) = (answer.map(|frame| outcome(&frame)), self.seen());
         let expected = b"GET /probe HTTP/1.1\nhost: shop.example".to_vec();
@@ -87,47 +87,4 @@ fn outcome(frame: &Frame) -> String {
         kind::RST_STREAM => format!("{} reset {}", frame.stream, frame.code().unwrap()),
         _ => format!("end {}", frame.code().unwrap()),
     }
-}
-
-/// The bytes of a case's frames.
-fn said(lines: &[String]) -> Vec<u8> {
-    let mut said = Vec::new();
-    let mut lines = lines.iter().peekable();
-    while let Some(line) = lines.next() {
-        let words: Vec<&str> = line.strip_prefix("> ").unwrap_or_else(|| panic!("{line}")).split(' ').collect();
-        let mut payload = Vec::new();
-        let is_block = matches!(words[0], "headers" | "continuation");
-        while let Some(more) = lines.next_if(|line| line.starts_with('+')) {
-            payload.extend(match (is_block, more.strip_prefix("+ ")) {
-                (true, Some(text)) => field(text),
-                (false, Some(text)) => bytes(text),
-                (_, None) => bytes(more.strip_prefix("+# ").unwrap_or_else(|| panic!("{more}"))),
-            });
-        }
-        let number = |at: usize| words[at].parse::<u32>().unwrap_or_else(|fault| panic!("{line}: {fault}"));
-        let flag = |word: &str, flag: u8| if words[1..].contains(&word) { flag } else { 0 };
-        let (end, whole) = (flag("end", END_STREAM), END_HEADERS ^ flag("open", END_HEADERS));
-        said.extend(match words[0] {
-            "headers" => frame(kind::HEADERS, whole | end, number(1), &payload),
-            "continuation" => frame(kind::CONTINUATION, whole, number(1), &payload),
-            "data" => frame(kind::DATA, end, number(1), &payload),
-            "frame" => frame(number(1).try_into().unwrap(), number(2).try_into().unwrap(), number(3), &payload),
-            "bytes" => payload,
-            other => panic!("{other}"),
-        });
-    }
-    said
-}
-
-/// One line of fields: four pseudo-fields, or a name and a value.
-fn field(text: &str) -> Vec<u8> {
-    if let Some(line) = text.strip_prefix('@') {
-        let (method, path) = line.split_once(' ').unwrap();
-        let path = bytes(path);
-        let pairs = [(":method", method), (":scheme", "http"), (":authority", "shop.example")];
-        return [fields(pairs), fields([(":path", path)])].concat();
-    }
-    let at = text.get(1..).and_then(|rest| rest.find(": ")).map_or(0, |at| at + 1);
-    let (name, value) = text.split_at(at);
-    fields([(bytes(name), bytes(&value[2..]))])
 }
