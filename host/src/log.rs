@@ -18,8 +18,9 @@ use line::Calendar;
 use outlet::Outlet;
 pub use record::{Record, Tally};
 
-/// Lines are written when so many bytes have come together, or at the worker's next tick.
-const FULL_BYTES: usize = 32 * 1024;
+/// Lines are written when so many bytes have come together, or at the worker's next tick. Each time a thread wakes, which costs
+/// as much as two requests.
+const FULL_BYTES: usize = 64 * 1024;
 /// Room for them, and for the line that made them too many.
 const ROOM_BYTES: usize = FULL_BYTES + 1024;
 

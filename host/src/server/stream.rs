@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::activity::Activity;
+use super::gather::poll_write_parts;
 use crate::clean::Scheme;
 
 /// What an HTTP/2 client with prior knowledge says first (RFC 9113, section 3.4).
@@ -163,7 +164,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, parts);
+        let written = poll_write_parts(Pin::new(&mut self.inner), cx, parts);
         self.activity.offered(written.is_ready());
         written
     }

@@ -18,6 +18,7 @@ use tokio::time::timeout_at;
 
 use super::{ConnectFault, Connection, Idle, Pool, Pools};
 use crate::balance::{Circuit, Pending, Slot};
+use crate::server::poll_write_parts;
 
 /// What a new connection has, or stands in for it.
 pub(super) enum Room {
@@ -203,7 +204,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Placed<S> {
         cx: &mut Context<'_>,
         parts: &[std::io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
+        poll_write_parts(Pin::new(&mut self.stream), cx, parts)
     }
 
     fn is_write_vectored(&self) -> bool {
