@@ -58,9 +58,12 @@ impl Stage {
             true => drop(raw.end().await),
             false => self.probe_http2(raw, &mut came).await,
         }
-        for outcome in came.iter_mut().filter(|outcome| outcome.answer.ends_with(" 200")) {
-            if !seen.is_empty() {
-                outcome.seen = Some(seen.remove(0));
+        for (stream, outcome) in came.iter_mut().enumerate().filter(|(_, outcome)| outcome.answer.ends_with(" 200")) {
+            // Requests on several streams go on beside each other: which is the first to arrive says nothing.
+            let expected = case.outcomes.get(stream).and_then(|outcome| outcome.seen.as_ref());
+            let at = seen.iter().position(|seen| Some(seen) == expected).unwrap_or(0);
+            if at < seen.len() {
+                outcome.seen = Some(seen.remove(at));
             }
         }
         came.extend(seen.into_iter().map(|seen| Outcome { answer: "none".into(), partly: false, seen: Some(seen) }));
