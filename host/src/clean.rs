@@ -285,7 +285,8 @@ fn origin_form(parts: &mut Parts) -> Result<(), Unclean> {
 /// HTTP/2 clients may split `cookie` to compress it better; a service must get it whole.
 fn join_cookies(headers: &mut HeaderMap) {
     let mut joined = Vec::new();
-    for cookie in headers.get_all(header::COOKIE) {
+    // An empty one would leave a space at the end, which is not there any more for whoever reads it next.
+    for cookie in headers.get_all(header::COOKIE).iter().filter(|cookie| !cookie.is_empty()) {
         if !joined.is_empty() {
             joined.extend_from_slice(b"; ");
         }

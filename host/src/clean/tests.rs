@@ -216,6 +216,8 @@ fn http2_has_no_connection_fields_and_its_cookies_are_joined() {
     let (_, parts) =
         cleaned(request().header("cookie", "a=1").header("te", "trailers").header("cookie", "b=2")).unwrap();
     assert_eq!(parts.headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2"]);
+    let (_, parts) = cleaned(request().header("cookie", "a=1").header("cookie", "")).unwrap();
+    assert_eq!(parts.headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1"]);
 }
 
 /// Sends bytes to hyper's server with [`head`] behind it; answers the status line's code and whether hyper closes.
