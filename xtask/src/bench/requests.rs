@@ -9,7 +9,7 @@ use super::goals::{Bound, Goal, Goals};
 use super::load::{Load, Requests};
 use super::report::{Report, Sample};
 use super::server::{self, Place, Server};
-use super::setting::{Calls, Gateway, Policy};
+use super::setting::{Calls, Gateway, Policy, Says};
 use super::{Bench, cpu};
 
 /// What is measured.
@@ -17,6 +17,8 @@ use super::{Bench, cpu};
 pub(super) enum Kind {
     /// nginx as a plain reverse proxy.
     Nginx,
+    /// nginx that says as much of a request as the gateway.
+    NginxSame,
     /// The gateway with this policy, in the order in which they are measured and printed.
     PassThrough,
     Hs256,
@@ -27,26 +29,35 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Under every load.
-    const ALWAYS: [Self; 3] = [Self::Nginx, Self::PassThrough, Self::Hs256];
+    const ALWAYS: [Self; 4] = [Self::Nginx, Self::NginxSame, Self::PassThrough, Self::Hs256];
     /// Where there is a working set.
-    const ALL: [Self; 6] = [Self::Nginx, Self::PassThrough, Self::Hs256, Self::Remembered, Self::Each, Self::Fresh];
+    const ALL: [Self; 7] =
+        [Self::Nginx, Self::NginxSame, Self::PassThrough, Self::Hs256, Self::Remembered, Self::Each, Self::Fresh];
 
-    fn policy(self) -> Option<Policy> {
+    fn server(self) -> Tried {
         match self {
-            Self::Nginx => None,
-            Self::PassThrough => Some(Policy::None),
-            Self::Hs256 => Some(Policy::Hs256),
-            Self::Remembered => Some(Policy::Es256(Calls::Remembered)),
-            Self::Each => Some(Policy::Es256(Calls::Each)),
-            Self::Fresh => Some(Policy::Es256(Calls::Fresh)),
+            Self::Nginx => Tried::Nginx(Says::Little),
+            Self::NginxSame => Tried::Nginx(Says::TheSame),
+            Self::PassThrough => Tried::Gateway(Policy::None),
+            Self::Hs256 => Tried::Gateway(Policy::Hs256),
+            Self::Remembered => Tried::Gateway(Policy::Es256(Calls::Remembered)),
+            Self::Each => Tried::Gateway(Policy::Es256(Calls::Each)),
+            Self::Fresh => Tried::Gateway(Policy::Es256(Calls::Fresh)),
         }
     }
+}
+
+/// A server, and how it is configured.
+enum Tried {
+    Nginx(Says),
+    Gateway(Policy),
 }
 
 impl fmt::Display for Kind {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Self::Nginx => "nginx",
+            Self::NginxSame => "nginx, the same fields, log",
             Self::PassThrough => "gatewright, pass-through",
             Self::Hs256 => "gatewright, plugins, limit",
             Self::Remembered => "gatewright, ES256",
@@ -90,7 +101,10 @@ pub(super) fn measure(bench: &Bench, goals: &mut Goals) -> Result<()> {
 }
 
 fn start(bench: &Bench, folder: &Path, kind: Kind, upstream: &Server) -> Result<Server> {
-    let Some(policy) = kind.policy() else { return server::proxy(folder, upstream.address) };
+    let policy = match kind.server() {
+        Tried::Nginx(says) => return server::proxy(folder, upstream.address, says),
+        Tried::Gateway(policy) => policy,
+    };
     let none = folder.join("no-plugins");
     std::fs::create_dir_all(&none)?;
     let plugins = if matches!(policy, Policy::None) { &none } else { &bench.plugins };

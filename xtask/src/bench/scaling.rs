@@ -11,17 +11,20 @@ use super::server::{self, Place};
 use super::setting::{Calls, Gateway, Policy};
 
 /// The numbers of workers that are compared.
-const WORKERS: [usize; 2] = [1, 2];
+const WORKERS: [u32; 2] = [1, 2];
 
 /// Loads the same gateway with one worker and with two, in turn, and compares what they do in a second of CPU time,
 /// times workers: on a machine where load and upstream need CPUs too, requests a second say little of either.
+///
+/// Each worker has as many connections: one with half as many finds fewer of them ready at a time, and that is what a smaller
+/// load costs, not what a second worker is worth.
 pub(super) fn measure(bench: &Bench, goals: &mut Goals) -> Result<()> {
     let folder = bench.folder("scaling")?;
     let upstream = server::upstream(&folder, Place::Anywhere)?;
     let start = |workers| {
         let (plugins, jwks) = (&bench.plugins, &bench.jwks);
         let policy = Policy::Es256(Calls::Remembered);
-        let gateway = Gateway { policy, workers, plugins, jwks, upstream: upstream.address };
+        let gateway = Gateway { policy, workers: workers as usize, plugins, jwks, upstream: upstream.address };
         server::gateway(&folder, &format!("workers-{workers}"), Place::Anywhere, &gateway)
     };
     let servers = WORKERS.into_iter().map(start).collect::<Result<Vec<_>>>()?;
@@ -30,17 +33,23 @@ pub(super) fn measure(bench: &Bench, goals: &mut Goals) -> Result<()> {
     let mut seen = Vec::new();
     println!("\nworkers, on all CPUs with load and upstream");
     for connections in CONNECTIONS {
-        let load = Load { requests: requests.clone(), connections, place: Place::Anywhere };
+        let load = |workers| {
+            let connections = connections * workers;
+            Load { requests: requests.clone(), connections, place: Place::Anywhere }
+        };
+        let loads = WORKERS.map(load);
         let mut samples = WORKERS.map(|_| Vec::new());
         for _ in 0..bench.rounds {
-            for (server, samples) in servers.iter().zip(&mut samples) {
-                let sample = sample(bench, server, &load);
+            for ((server, load), samples) in servers.iter().zip(&loads).zip(&mut samples) {
+                let sample = sample(bench, server, load);
                 samples.push(sample.with_context(|| format!("under {load}"))?);
             }
         }
         let [one, two] = samples.map(|samples| middle(&samples, per_cpu_second));
         let gain = 2.0 * two / one;
-        println!("  {load}: {one:.0} requests per CPU-second with 1, {two:.0} with 2: {gain:.2} times the work");
+        println!(
+            "  {connections} connections a worker: {one:.0} requests per CPU-second with 1, {two:.0} with 2: {gain:.2} times the work"
+        );
         seen.push(gain);
     }
     let what = "work of 2 workers, that of 1".to_owned();

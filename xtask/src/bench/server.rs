@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::setting::{self, Gateway, Policy};
+use super::setting::{self, Gateway, Policy, Says};
 use crate::process::{Running, installed, tied};
 use crate::{house, ready};
 
@@ -75,8 +75,9 @@ pub(super) fn upstream(folder: &Path, place: Place) -> Result<Server> {
 }
 
 /// Starts an nginx that passes everything on.
-pub(super) fn proxy(folder: &Path, upstream: SocketAddr) -> Result<Server> {
-    nginx(folder, "nginx", Place::Alone, &|folder, address| setting::nginx(folder, address, upstream))
+pub(super) fn proxy(folder: &Path, upstream: SocketAddr, says: Says) -> Result<Server> {
+    let text = |folder: &Path, address| setting::nginx(folder, address, upstream, says);
+    nginx(folder, &format!("nginx-{says:?}"), Place::Alone, &text)
 }
 
 /// Starts an nginx in a folder of its own, with the configuration that `text` makes of folder and address.

@@ -28,11 +28,48 @@ pub(super) fn upstream(folder: &Path, listen: SocketAddr) -> String {
     whole_nginx(folder, &server)
 }
 
+/// How much an nginx under measurement says of a request that it passes on.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Says {
+    /// What most configurations have: two fields, and a line in the `combined` format.
+    Little,
+    /// What the gateway says: seven fields to the service, two to the client, and a line of JSON.
+    TheSame,
+}
+
+impl Says {
+    /// Of the `http` block, and of the location.
+    fn text(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Little => ("", ""),
+            Self::TheSame => (SAME_LOG, SAME_FIELDS),
+        }
+    }
+}
+
+/// The gateway's access line.
+const SAME_LOG: &str = r#"
+  log_format same escape=json '{"time":"$time_iso8601","id":"$request_id","trace":"$request_id","client":"$remote_addr",'
+    '"method":"$request_method","path":"$uri","protocol":"$server_protocol","api":"everything","service":"fixed",'
+    '"endpoint":"$upstream_addr","status":$status,"bytes":$body_bytes_sent,"seconds":$request_time,"outcome":"forwarded"}';"#;
+/// The gateway's fields beside those that every nginx under measurement sets.
+const SAME_FIELDS: &str = r#"
+      proxy_set_header X-Forwarded-Host $http_host;
+      proxy_set_header Forwarded "for=$remote_addr;proto=$scheme";
+      proxy_set_header Via "1.1 nginx";
+      proxy_set_header X-Request-Id $request_id;
+      proxy_set_header Traceparent "00-$request_id-00f067aa0ba902b7-01";
+      add_header Via "1.1 nginx";
+      add_header X-Request-Id $request_id;"#;
+
 /// An nginx that passes everything on.
-pub(super) fn nginx(folder: &Path, listen: SocketAddr, upstream: SocketAddr) -> String {
+pub(super) fn nginx(folder: &Path, listen: SocketAddr, upstream: SocketAddr, says: Says) -> String {
     let log = folder.join("access.log");
+    let (format, fields) = says.text();
+    let name = if format.is_empty() { "combined" } else { "same" };
     let server = format!(
-        "access_log {} combined buffer=32k flush=1s;
+        "{format}
+  access_log {} {name} buffer=32k flush=1s;
   upstream fixed {{ server {upstream}; keepalive 128; keepalive_requests 1000000000; }}
   server {{
     listen {listen};
@@ -42,7 +79,7 @@ pub(super) fn nginx(folder: &Path, listen: SocketAddr, upstream: SocketAddr) -> 
       proxy_set_header Connection \"\";
       proxy_set_header Host $host;
       proxy_set_header X-Forwarded-For $remote_addr;
-      proxy_set_header X-Forwarded-Proto $scheme;
+      proxy_set_header X-Forwarded-Proto $scheme;{fields}
     }}
   }}",
         log.display()
