@@ -37,8 +37,8 @@ pub use limit::{Limit, LimitKey, Over, Rate};
 pub use plugin::{Isolation, Placement, Plugin, Plugins};
 pub use server::{Cidr, Log, LogFormat, LogLevel, Server, Trace};
 pub use service::{
-    Affinity, Balance, Dns, DnsQuestion, Ejection, Endpoint, Endpoints, HttpProbe, Ping, Probe, ProbeKind, Retry,
-    RetryOn, Service, ServiceTls,
+    Affinity, Balance, Dns, DnsQuestion, Ejection, Endpoint, Endpoints, FailureKind, HttpProbe, Ping, Probe, ProbeKind,
+    Retry, Service, ServiceTls,
 };
 pub use source::Fault;
 

@@ -12,7 +12,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::balance::{self, Balancer, Lease, Outcome, Unavailable};
-use crate::config::{self, RetryOn};
+use crate::config::{self, FailureKind};
 use crate::gateway::Worker;
 use crate::log::Record;
 use crate::refusal::Refusal;
@@ -118,9 +118,9 @@ pub async fn forward(
         exchange.record.endpoint = Some(Rc::clone(pool.name()));
         exchange.record.retries = tries.again();
         time.begin(settings, now);
-        let result = attempt((lease, pool), settings.body_timeout, &mut outbound, (&time, now), exchange).await;
+        let result = attempt((lease, pool), settings, &mut outbound, (&time, now), exchange).await;
         let cause = match &result {
-            Ok(response) => Some(RetryOn::Status(response.status().as_u16(), 0)),
+            Ok(response) => Some(FailureKind::Status(response.status().as_u16(), 0)),
             Err(fault) => fault.cause,
         };
         let next = cause.and_then(|cause| tries.next(cause, &mut outbound, time.until, worker.random()));
@@ -212,7 +212,7 @@ fn outbound(request: &mut Request, record: &Record) -> http::Request<Body> {
 /// One try at one endpoint. Takes the request, and puts it back where nothing of it was sent.
 async fn attempt(
     (mut lease, pool): (Lease, Rc<Pool>),
-    body_timeout: Duration,
+    settings: &config::Service,
     outbound: &mut Option<http::Request<Body>>,
     (time, now): (&Time, Instant),
     exchange: &mut Exchange,
@@ -234,11 +234,11 @@ async fn attempt(
         match connection.send(request, time.of_try).await {
             Some(Ok(response)) => {
                 match response.status().as_u16() {
-                    502..=504 => lease.report(Outcome::GatewayStatus, Instant::now()),
+                    status @ 400.. if settings.is_failure(status) => lease.report(Outcome::Status, Instant::now()),
                     _ if lease.is_timed() => lease.report(Outcome::Success, Instant::now()),
                     _ => lease.report(Outcome::Success, now),
                 }
-                exchange.ending = Some(Ending::new(lease, connection, pool, body_timeout));
+                exchange.ending = Some(Ending::new(lease, connection, pool, settings.body_timeout));
                 return Ok(response);
             }
             Some(Err(mut fault)) => {
@@ -257,7 +257,7 @@ async fn attempt(
                 pool.leave();
                 let (over, now) = (time.is_over(), Instant::now());
                 lease.report(if over && time.shortened { Outcome::Neutral } else { Outcome::Timeout }, now);
-                return Err(Fault { cause: (!over).then_some(RetryOn::Timeout), refusal: Refusal::Slow });
+                return Err(Fault { cause: (!over).then_some(FailureKind::Timeout), refusal: Refusal::Slow });
             }
         }
     }
@@ -278,7 +278,7 @@ fn broken(lease: &mut Lease, fault: hyper::Error) -> Fault {
             if fault.is_parse() {
                 return Fault::last(Refusal::Garbled(cause));
             }
-            return Fault { cause: Some(RetryOn::Reset), refusal: Refusal::Broken(cause) };
+            return Fault { cause: Some(FailureKind::Reset), refusal: Refusal::Broken(cause) };
         }
     })
 }

@@ -138,7 +138,7 @@ fn failures(encoder: &mut DescriptorEncoder, services: &[ServiceSnapshot]) -> fm
         let kinds = [
             ("connect", failures.connect),
             ("reset", failures.reset),
-            ("gateway_status", failures.gateway_status),
+            ("status", failures.status),
             ("timeout", failures.timeout),
         ];
         for (kind, count) in kinds.into_iter().filter(|(_, count)| *count > 0) {

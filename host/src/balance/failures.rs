@@ -78,19 +78,11 @@ impl Failures {
 #[allow(clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::balance::tests::ejection;
     use proptest::prelude::*;
 
     fn rule(failures: u32, failed_percent: u32) -> Ejection {
-        Ejection {
-            failures,
-            failed_percent,
-            window: Duration::from_secs(10),
-            window_requests: 20,
-            time: Duration::from_secs(10),
-            most_time: Duration::from_secs(300),
-            most_percent: 50,
-            panic_percent: 0,
-        }
+        Ejection { failed_percent, window_requests: 20, ..ejection(failures, 50) }
     }
 
     /// Lets requests end, `true` for a failure; answers after how many there was a cause, and which.

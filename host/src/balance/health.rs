@@ -240,6 +240,7 @@ fn periods(now: Instant, since: Instant, period: Duration) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::balance::tests::ejection;
     use crate::config::ProbeKind;
     use proptest::prelude::*;
 
@@ -248,21 +249,12 @@ mod tests {
         Probe { kind: ProbeKind::Tcp, interval: second, timeout: second, rise, fall }
     }
 
-    fn ejection() -> Ejection {
-        Ejection {
-            failures: 5,
-            failed_percent: 50,
-            window: Duration::from_secs(10),
-            window_requests: 50,
-            time: Duration::from_secs(10),
-            most_time: Duration::from_secs(35),
-            most_percent: 50,
-            panic_percent: 0,
-        }
+    fn rule() -> Ejection {
+        Ejection { most_time: Duration::from_secs(35), ..ejection(5, 50) }
     }
 
     fn ejected_for(health: &mut Health, now: Instant) -> u64 {
-        match health.eject(Cause::Row(5), &ejection(), now) {
+        match health.eject(Cause::Row(5), &rule(), now) {
             Some(Change::Ejected { time, .. }) => time.as_secs(),
             _ => 0,
         }
@@ -306,7 +298,7 @@ mod tests {
     fn an_unhealthy_endpoint_is_not_ejected() {
         let mut health = Health::default();
         health.probed(Err(ProbeFailure::Status(500)), &probe(1, 1));
-        assert_eq!(health.eject(Cause::Row(5), &ejection(), Instant::now()), None);
+        assert_eq!(health.eject(Cause::Row(5), &rule(), Instant::now()), None);
         assert_eq!(health.state(), State::Unhealthy(ProbeFailure::Status(500)));
         assert_eq!(health.unprobed(), Some(Change::Unprobed));
         assert!(health.ready());

@@ -6,18 +6,19 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::state::{EndpointState, ServiceState};
+use crate::config::{Ejection, FailureKind};
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The endpoint answered, with anything but 502 to 504.
+    /// The endpoint answered with a status that is no failure.
     Success,
     /// No connection to it came about: refused, unreachable, not in time, or TLS failed.
     ConnectFailed,
     /// The connection broke off, or what came was no HTTP.
     Reset,
-    /// It answered 502, 503 or 504.
-    GatewayStatus,
+    /// It answered with a status that is a failure ([`crate::config::Service::is_failure`]).
+    Status,
     /// It did not answer in the service's own time.
     Timeout,
     /// Nothing that the endpoint is to be judged by: a timeout that a plugin shortened, a client that left.
@@ -31,10 +32,22 @@ pub enum Failure {
     Connect,
     /// [`Outcome::Reset`].
     Reset,
-    /// [`Outcome::GatewayStatus`].
-    GatewayStatus,
+    /// [`Outcome::Status`].
+    Status,
     /// [`Outcome::Timeout`].
     Timeout,
+}
+
+impl Failure {
+    /// Whether an endpoint is ejected for it by this rule. A status was asked about before it was reported.
+    pub(super) fn ejects(self, rule: &Ejection) -> bool {
+        rule.on.contains(&match self {
+            Self::Connect => FailureKind::Connect,
+            Self::Reset => FailureKind::Reset,
+            Self::Timeout => FailureKind::Timeout,
+            Self::Status => return true,
+        })
+    }
 }
 
 /// A place at the service: one request in flight, counted until it is dropped or becomes a [`Lease`].
@@ -117,7 +130,7 @@ impl Lease {
             Outcome::Neutral => return,
             Outcome::ConnectFailed => Failure::Connect,
             Outcome::Reset => Failure::Reset,
-            Outcome::GatewayStatus => Failure::GatewayStatus,
+            Outcome::Status => Failure::Status,
             Outcome::Timeout => Failure::Timeout,
         };
         if let Some(Watch { since, decay }) = self.watch {

@@ -134,8 +134,8 @@ pub struct FailuresSnapshot {
     pub connect: u64,
     /// The connection broke off.
     pub reset: u64,
-    /// 502, 503 or 504.
-    pub gateway_status: u64,
+    /// A status that is a failure, by what ejects.
+    pub status: u64,
     /// Not answered in the service's time.
     pub timeout: u64,
 }
@@ -225,7 +225,7 @@ impl EndpointSnapshot {
             failures: FailuresSnapshot {
                 connect: endpoint.failures(Failure::Connect),
                 reset: endpoint.failures(Failure::Reset),
-                gateway_status: endpoint.failures(Failure::GatewayStatus),
+                status: endpoint.failures(Failure::Status),
                 timeout: endpoint.failures(Failure::Timeout),
             },
             ejections: endpoint.ejections(),

@@ -152,7 +152,7 @@ pub struct EndpointState {
     ready: AtomicBool,
     connect_failures: AtomicU64,
     resets: AtomicU64,
-    gateway_statuses: AtomicU64,
+    statuses: AtomicU64,
     timeouts: AtomicU64,
     ejections: AtomicU64,
     /// The number of changes of state.
@@ -171,7 +171,7 @@ impl EndpointState {
             ready: AtomicBool::new(true),
             connect_failures: AtomicU64::new(0),
             resets: AtomicU64::new(0),
-            gateway_statuses: AtomicU64::new(0),
+            statuses: AtomicU64::new(0),
             timeouts: AtomicU64::new(0),
             ejections: AtomicU64::new(0),
             changes: watch::Sender::new(0),
@@ -258,7 +258,7 @@ impl EndpointState {
     pub(super) fn fail(&self, kind: Failure, more: u32, now: Instant) {
         self.failure_counter(kind).fetch_add(1, Ordering::Relaxed);
         let Some(rule) = &*self.service.ejection.load() else { return };
-        if !self.ready() {
+        if !kind.ejects(rule) || !self.ready() {
             return;
         }
         let ended = self.requests().saturating_sub(u64::from(self.in_flight())) + 1;
@@ -276,7 +276,7 @@ impl EndpointState {
         match kind {
             Failure::Connect => &self.connect_failures,
             Failure::Reset => &self.resets,
-            Failure::GatewayStatus => &self.gateway_statuses,
+            Failure::Status => &self.statuses,
             Failure::Timeout => &self.timeouts,
         }
     }

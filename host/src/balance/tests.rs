@@ -7,8 +7,9 @@ use tokio::runtime::Runtime;
 
 use super::health::{ProbeFailure, State};
 use super::*;
-use crate::config::{Balance, Ejection, Endpoint, Endpoints, HttpProbe, Probe, ProbeKind};
+use crate::config::{Balance, Ejection, Endpoint, Endpoints, FailureKind, HttpProbe, Probe, ProbeKind};
 
+mod failures;
 mod outliers;
 mod picks;
 mod properties;
@@ -50,8 +51,9 @@ fn settings(weights: &[u32]) -> config::Service {
     }
 }
 
-fn ejection(failures: u32, most_percent: u32) -> Ejection {
+pub(super) fn ejection(failures: u32, most_percent: u32) -> Ejection {
     Ejection {
+        on: vec![FailureKind::Connect, FailureKind::Reset, FailureKind::Timeout, FailureKind::Status(502, 504)],
         failures,
         failed_percent: 100,
         window: Duration::from_secs(10),
@@ -192,25 +194,6 @@ fn failures_in_a_row_eject_until_the_time_is_over() {
     world.now += Duration::from_secs(10);
     assert!((0..2).any(|_| where_to(&balancer, &[], world.now) == Ok(address(0))));
     assert_eq!((state(&bad), bad.changes(), bad.failures(Failure::Reset)), (State::Healthy, 2, 5));
-}
-
-#[test]
-fn every_failure_counts_and_nothing_else_does() {
-    use Outcome::{ConnectFailed, GatewayStatus, Neutral, Reset, Success, Timeout};
-    let world = World::new();
-    let balancer = world.balancer(&settings(&[1, 1]));
-    let bad = &balancer.service().endpoints()[0];
-    let report = |outcomes: &[Outcome]| {
-        for outcome in outcomes {
-            balancer.pick(&ask(&[address(1)], world.now, 1)).unwrap().report(*outcome, world.now);
-        }
-    };
-    report(&[Neutral; 20]);
-    report(&[ConnectFailed, Reset, GatewayStatus, Timeout, Success]);
-    report(&[ConnectFailed, Reset, GatewayStatus, Timeout, Neutral]);
-    assert!(bad.ready());
-    report(&[Reset]);
-    assert!(!bad.ready());
 }
 
 #[test]

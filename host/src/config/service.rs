@@ -15,6 +15,7 @@ use super::table::{Kind, Node, Table};
 mod balance;
 mod discovery;
 mod ejection;
+mod failure;
 mod probe;
 mod retry;
 mod tls;
@@ -22,8 +23,9 @@ mod tls;
 pub use balance::{Affinity, Balance};
 pub use discovery::{Dns, DnsQuestion, Endpoints};
 pub use ejection::Ejection;
+pub use failure::FailureKind;
 pub use probe::{HttpProbe, Probe, ProbeKind};
-pub use retry::{Retry, RetryOn};
+pub use retry::Retry;
 pub use tls::ServiceTls;
 
 /// A service: endpoints and how to use them.
@@ -139,6 +141,13 @@ impl Service {
             retry: t.given("retry", about_retry, &retry).unwrap_or_else(|| Some(Retry::read(&mut t.absence()))),
             endpoints: endpoints?,
         })
+    }
+
+    /// Whether a response of this status is a failure of its endpoint; where nothing is ejected, so that it is counted.
+    #[must_use]
+    pub fn is_failure(&self, status: u16) -> bool {
+        let on = self.ejection.as_ref().map_or(&ejection::ON[..], |rule| &rule.on);
+        on.iter().any(|on| on.is_status(status))
     }
 }
 

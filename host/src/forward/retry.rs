@@ -8,14 +8,14 @@ use smallvec::SmallVec;
 
 use super::Service;
 use crate::balance::{Again, Ask, Lease, Unavailable, mix};
-use crate::config::{Retry, RetryOn};
+use crate::config::{FailureKind, Retry};
 use crate::refusal::Refusal;
 use crate::request::{Body, Request};
 
 /// A try that brought no response.
 pub(super) struct Fault {
     /// What may be tried again; `None`: nothing helps.
-    pub(super) cause: Option<RetryOn>,
+    pub(super) cause: Option<FailureKind>,
     /// What the client hears in the end.
     pub(super) refusal: Refusal,
 }
@@ -23,7 +23,7 @@ pub(super) struct Fault {
 impl Fault {
     /// Nothing was sent, and the request is there again.
     pub(super) fn unsent(refusal: Refusal) -> Self {
-        Self { cause: Some(RetryOn::Connect), refusal }
+        Self { cause: Some(FailureKind::Connect), refusal }
     }
 
     /// Nothing that another try would change.
@@ -59,7 +59,8 @@ pub fn worth_holding(service: &Service, request: &Request) -> Option<usize> {
     let Body::Streaming(streaming) = &request.body else { return None };
     let length = http_body::Body::size_hint(&**streaming).exact()?;
     let repeatable = request.repeatable || rule.repeatable || idempotent(&request.head.method);
-    (repeatable && !request.upgrade && length <= rule.body as u64 && rule.on != [RetryOn::Connect]).then_some(rule.body)
+    (repeatable && !request.upgrade && length <= rule.body as u64 && rule.on != [FailureKind::Connect])
+        .then_some(rule.body)
 }
 
 impl<'a> Tries<'a> {
@@ -71,7 +72,7 @@ impl<'a> Tries<'a> {
         (marked, upgrade): (bool, bool),
     ) -> Self {
         let rule = service.settings().retry.as_ref();
-        let rule = rule.filter(|rule| !upgrade && service.has_choice() && rule.on != [RetryOn::Connect]);
+        let rule = rule.filter(|rule| !upgrade && service.has_choice() && rule.on != [FailureKind::Connect]);
         let copied = rule.zip(request).filter(|(rule, request)| repeatable(request, rule, marked));
         let copy = copied.and_then(|(rule, request)| copy(request, rule.body)).map(Box::new);
         Self { service, affinity, tried: SmallVec::new(), copy, again: None }
@@ -94,14 +95,14 @@ impl<'a> Tries<'a> {
     /// often enough, it may have been sent and cannot be again, too many are, there is no other endpoint, or no time.
     pub(super) fn next(
         &mut self,
-        cause: RetryOn,
+        cause: FailureKind,
         outbound: &mut Option<http::Request<Body>>,
         until: Instant,
         random: u64,
     ) -> Option<(Lease, Duration)> {
         let rule = self.service.settings().retry.as_ref()?;
         let wanted = match cause {
-            RetryOn::Status(status, _) => rule.is_for_status(status),
+            FailureKind::Status(status, _) => rule.is_for_status(status),
             cause => rule.is_for(cause),
         };
         let times = self.again();
@@ -130,8 +131,8 @@ impl<'a> Tries<'a> {
 
 /// The pause before the next try: none where nothing was sent and another endpoint may be well, else at random up to a bound
 /// that doubles, so that those that fail together do not come back together.
-fn pause(rule: &Retry, cause: RetryOn, times: u32, random: u64) -> Duration {
-    if cause == RetryOn::Connect && times == 0 {
+fn pause(rule: &Retry, cause: FailureKind, times: u32, random: u64) -> Duration {
+    if cause == FailureKind::Connect && times == 0 {
         return Duration::ZERO;
     }
     let most = rule.backoff.saturating_mul(1 << times.min(10)).min(rule.most_backoff);

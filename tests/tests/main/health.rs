@@ -132,8 +132,53 @@ async fn one_that_fails_every_second_request_is_ejected_and_the_ejections_are_co
     assert_eq!((bad.count(), good.count()), (11, 29));
     let labels = format!("service=\"orders\",endpoint=\"{bad}\"");
     assert_eq!(gateway.metric(&format!("gatewright_endpoint_ejections_total{{{labels}}}")).await, 1.0);
-    let failures = format!("gatewright_endpoint_failures_total{{{labels},kind=\"gateway_status\"}}");
+    let failures = format!("gatewright_endpoint_failures_total{{{labels},kind=\"status\"}}");
     assert_eq!(gateway.metric(&failures).await, 6.0);
+}
+
+/// How many of 20 requests each of two endpoints got, the first of which always answers 500, and what that one is then. A 500 is
+/// tried again at the other one.
+async fn with_500s(ejection: &str) -> ((usize, usize), Value) {
+    let (bad, good) = (upstream("orders"), upstream("orders"));
+    bad.answers(|_| Reply::status(500));
+    let ejection = format!("ejection = {{ {ejection} failures = 3, time = \"1h\", most_time = \"1h\" }}");
+    let retry = "retry = { on = [\"500-599\"], backoff = \"0s\" }";
+    let gateway = gateway([&bad, &good], &shop(&format!("{ejection}\n{retry}")));
+    for _ in 0..20 {
+        gateway.get("/").await.is(200);
+    }
+    ((bad.count(), good.count()), endpoint(&gateway, 0).await)
+}
+
+#[tokio::test]
+async fn one_that_always_answers_500_is_ejected_where_a_500_is_a_failure() {
+    let (counts, endpoint) = with_500s("on = [\"500-599\"],").await;
+    assert_eq!((counts, &endpoint["state"]), ((3, 20), &"ejected".into()));
+    assert_eq!(endpoint["failures"]["status"], 3);
+}
+
+#[tokio::test]
+async fn one_that_answers_500_is_not_ejected_where_nothing_is_said_of_it() {
+    let (counts, endpoint) = with_500s("").await;
+    assert_eq!((counts, &endpoint["state"]), ((10, 20), &"healthy".into()));
+    assert_eq!(endpoint["failures"]["status"], 0);
+}
+
+#[tokio::test]
+async fn one_that_answers_503_is_not_ejected_where_only_connections_count() {
+    let (bad, good) = (upstream("orders"), upstream("orders"));
+    bad.answers(|_| Reply::status(503));
+    let ejection = "ejection = { on = [\"connect\", \"reset\"], failures = 3, time = \"1h\", most_time = \"1h\" }";
+    let gateway = gateway([&bad, &good], &shop(ejection));
+    for _ in 0..20 {
+        gateway.get("/").await;
+    }
+    assert_eq!((bad.count(), good.count()), (10, 10));
+    bad.kill().await;
+    for _ in 0..6 {
+        gateway.get("/").await.is(200);
+    }
+    gateway.endpoint_is("orders", bad.address(), "ejected").await;
 }
 
 #[tokio::test]

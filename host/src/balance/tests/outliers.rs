@@ -14,7 +14,7 @@ fn half_fail(endpoint: &Arc<EndpointState>, times: usize, now: Instant) {
     for turn in 0..times {
         endpoint.enter();
         match turn % 2 {
-            0 => endpoint.fail(Failure::GatewayStatus, 0, now),
+            0 => endpoint.fail(Failure::Status, 0, now),
             _ => drop(endpoint.succeed()),
         }
         endpoint.leave();

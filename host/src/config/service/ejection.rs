@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use super::SECOND;
+use super::failure::{FailureKind, KIND};
+use crate::config::groups::List;
 use crate::config::kinds::{Count, TIMEOUT};
 use crate::config::table::Table;
 
 /// Passive outlier ejection.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ejection {
+    /// What a failure is. A client that left, or a time that a routing plugin made shorter, never is one.
+    pub on: Vec<FailureKind>,
     /// Failures in a row that eject.
     pub failures: u32,
     /// The share of failures within `window` that ejects, in percent.
@@ -27,8 +31,16 @@ pub struct Ejection {
     pub panic_percent: u32,
 }
 
+/// What a failure is where nothing else is said. A 500 is none: a request may be its cause, sent again and again, or a plugin that
+/// rewrote it, and endpoints that are well would be ejected for it.
+pub(super) const ON: [FailureKind; 4] =
+    [FailureKind::Connect, FailureKind::Reset, FailureKind::Timeout, FailureKind::Status(502, 504)];
+/// Statuses below are no failures of anybody.
+const LEAST_STATUS: u16 = 400;
+
 impl Ejection {
     pub(super) fn read(t: &mut Table<'_>) -> Self {
+        let on = "What a failure is: `connect`, `reset`, `timeout` (the service's own times), statuses from 400 on.";
         let failed = "The share of failures within `window` that ejects, in percent.";
         let least = "The fewest requests within `window` that a share is taken of.";
         let time = "How long the first ejection lasts; each further one that much longer.";
@@ -36,6 +48,7 @@ impl Ejection {
         let panic =
             "Ejections are ignored while fewer endpoints than this get requests, in percent; bad probes are not.";
         let ejection = Self {
+            on: t.or("on", on, ON.to_vec(), &List { of: KIND, least: 1 }),
             failures: t.or("failures", "Failures in a row that eject.", 5, &Count(1..=1000)),
             failed_percent: t.or("failed_percent", failed, 50, &Count(1..=100)),
             window: t.or("window", "How long a share is counted.", SECOND * 10, &TIMEOUT),
@@ -47,6 +60,9 @@ impl Ejection {
         };
         if ejection.most_time < ejection.time {
             t.fault(if t.has("most_time") { "most_time" } else { "time" }, "`time` is longer than `most_time`");
+        }
+        if ejection.on.iter().any(|on| matches!(on, FailureKind::Status(first, _) if *first < LEAST_STATUS)) {
+            t.fault("on", format!("a status below {LEAST_STATUS} is no failure"));
         }
         ejection
     }

@@ -2,21 +2,19 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::SECOND;
+use super::failure::{FailureKind, KIND};
 use crate::config::groups::List;
-use crate::config::kinds::{Count, Flag, Parsed, SPAN, Size, TIMEOUT};
+use crate::config::kinds::{Count, Flag, SPAN, Size, TIMEOUT};
 use crate::config::table::Table;
-use crate::config::texts;
 
 /// Further tries of a request that brought no response, or a bad one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retry {
     /// Further tries, each on another endpoint.
     pub most: u32,
-    /// What they are for.
-    pub on: Vec<RetryOn>,
+    /// What they are for: `Connect`, where nothing was sent, for any request, the others where it may be sent twice.
+    pub on: Vec<FailureKind>,
     /// Whether requests of every method may be sent twice, not only idempotent ones.
     pub repeatable: bool,
     /// The longest until the response to one try begins; `None`: only all tries together are bounded.
@@ -35,30 +33,6 @@ pub struct Retry {
     pub body: usize,
 }
 
-/// What a further try may be for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RetryOn {
-    /// No connection came about, or nothing was sent on it: any request.
-    Connect,
-    /// The connection broke off before a response came.
-    Reset,
-    /// No response began within `try_timeout`.
-    Timeout,
-    /// A response of a status from the first to the last.
-    Status(u16, u16),
-}
-
-const ON: Parsed<RetryOn> = Parsed {
-    what: "`connect`, `reset`, `timeout` or statuses like `502-504`",
-    parse: on,
-    show: |on| match on {
-        RetryOn::Connect => json!("connect"),
-        RetryOn::Reset => json!("reset"),
-        RetryOn::Timeout => json!("timeout"),
-        RetryOn::Status(first, last) => json!(format!("{first}-{last}")),
-    },
-};
-
 impl Retry {
     pub(super) fn read(t: &mut Table<'_>) -> Self {
         let on = "What for: `connect` (nothing was sent: any method), `reset` (before a response), `timeout` (of one try), statuses.";
@@ -68,10 +42,10 @@ impl Retry {
         let budget = "The most requests that are tried again at one time, as a share of those in flight, in percent.";
         let least = "As many requests may always be tried again at one time.";
         let body = "The longest body that is held in memory so that it can be sent twice; longer ones are sent once.";
-        let all = vec![RetryOn::Connect, RetryOn::Reset, RetryOn::Timeout];
+        let all = vec![FailureKind::Connect, FailureKind::Reset, FailureKind::Timeout];
         let retry = Self {
             most: t.or("most", "Further tries, each on another endpoint.", 2, &Count(1..=10)),
-            on: t.or("on", on, all, &List { of: ON, least: 1 }),
+            on: t.or("on", on, all, &List { of: KIND, least: 1 }),
             repeatable: t.or("repeatable", repeatable, false, &Flag),
             try_timeout: t.given("try_timeout", try_timeout, &TIMEOUT),
             backoff: t.or("backoff", backoff, SECOND / 40, &SPAN),
@@ -92,25 +66,13 @@ impl Retry {
 
     /// Whether it is for this; a status is asked for with [`Retry::is_for_status`].
     #[must_use]
-    pub fn is_for(&self, cause: RetryOn) -> bool {
+    pub fn is_for(&self, cause: FailureKind) -> bool {
         self.on.contains(&cause)
     }
 
     /// Whether it is for responses of this status.
     #[must_use]
     pub fn is_for_status(&self, status: u16) -> bool {
-        self.on.iter().any(|on| matches!(on, RetryOn::Status(first, last) if (*first..=*last).contains(&status)))
-    }
-}
-
-fn on(text: &str) -> Result<RetryOn, String> {
-    match text {
-        "connect" => Ok(RetryOn::Connect),
-        "reset" => Ok(RetryOn::Reset),
-        "timeout" => Ok(RetryOn::Timeout),
-        _ => match texts::statuses(text) {
-            Ok((first, last)) => Ok(RetryOn::Status(first, last)),
-            Err(_) => Err("not `connect`, `reset`, `timeout` or statuses like `502-504`".into()),
-        },
+        self.on.iter().any(|on| on.is_status(status))
     }
 }

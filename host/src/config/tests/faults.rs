@@ -167,6 +167,8 @@ fn services_are_checked() {
             "probe = { http = '/', status = '299-200' }",
             "3: `service.users.probe.status`: not a status or a range like `200-299`",
         ),
+        ("ejection = { on = [] }", "3: `service.users.ejection.on`: empty"),
+        ("ejection = { on = ['200-299'] }", "3: `service.users.ejection.on`: a status below 400 is no failure"),
         ("ejection = { time = '10m' }", "3: `service.users.ejection.time`: `time` is longer than `most_time`"),
         ("ejection = { most_percent = 101 }", "3: `service.users.ejection.most_percent`: not from 1 to 100"),
     ] {
