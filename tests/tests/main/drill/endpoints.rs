@@ -1,6 +1,7 @@
 //! The endpoints of a drill: processes, the file that lists them, and the journals of what they were sent.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 
@@ -28,6 +29,11 @@ impl Endpoints {
             endpoints.answers(at).await;
         }
         endpoints
+    }
+
+    /// Where one of them is.
+    pub fn address(&self, at: usize) -> SocketAddr {
+        self.places[at].address
     }
 
     /// The file that lists them.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use gatewright_tests::Program;
+use gatewright_tests::{Program, until};
 use tokio::task::JoinHandle;
 
 /// A client's pause between two requests: a load that is steady, whatever becomes of it.
@@ -15,6 +15,8 @@ const PAUSE: Duration = Duration::from_millis(2);
 const POST: usize = 5;
 /// Before, during and after.
 const PHASES: usize = 3;
+/// So many requests are made within the time that a test waits for anything, however slow the machine is.
+const FEW: usize = 100;
 
 /// One request.
 #[derive(Clone, Debug)]
@@ -27,28 +29,51 @@ pub struct Asked {
 
 /// Clients at work.
 pub struct Load {
-    phase: Arc<AtomicUsize>,
-    stop: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     clients: Vec<JoinHandle<Vec<Asked>>>,
+}
+
+/// What is said to the clients, and what they have seen so far.
+#[derive(Default)]
+struct Shared {
+    phase: AtomicUsize,
+    stop: AtomicBool,
+    asked: AtomicUsize,
+    failed_gets: AtomicUsize,
 }
 
 impl Load {
     /// So many clients, each on a connection that is kept.
     pub fn start(program: &Arc<Program>, clients: usize) -> Self {
-        let (phase, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        let client = |_| tokio::spawn(ask(Arc::clone(program), Arc::clone(&phase), Arc::clone(&stop)));
+        let shared = Arc::<Shared>::default();
+        let client = |_| tokio::spawn(ask(Arc::clone(program), Arc::clone(&shared)));
         let clients = (0..clients).map(client).collect();
-        Self { phase, stop, clients }
+        Self { shared, clients }
+    }
+
+    /// Waits until so many more requests were made.
+    pub async fn has_asked(&self, requests: usize) {
+        let asked = || self.shared.asked.load(SeqCst);
+        let (mut least, all) = (asked(), asked() + requests);
+        while least < all {
+            least = all.min(least + FEW);
+            until("requests are made", async || (asked() >= least).then_some(())).await;
+        }
+    }
+
+    /// The `GET`s that have failed so far.
+    pub fn failed_gets(&self) -> usize {
+        self.shared.failed_gets.load(SeqCst)
     }
 
     /// What comes from now on belongs to the next phase.
     pub fn next_phase(&self) {
-        self.phase.fetch_add(1, SeqCst);
+        self.shared.phase.fetch_add(1, SeqCst);
     }
 
     /// Ends it, and answers what was asked.
     pub async fn end(self) -> Vec<Asked> {
-        self.stop.store(true, SeqCst);
+        self.shared.stop.store(true, SeqCst);
         let mut all = vec![];
         for client in self.clients {
             all.extend(client.await.unwrap());
@@ -57,14 +82,14 @@ impl Load {
     }
 }
 
-async fn ask(program: Arc<Program>, phase: Arc<AtomicUsize>, stop: Arc<AtomicBool>) -> Vec<Asked> {
+async fn ask(program: Arc<Program>, shared: Arc<Shared>) -> Vec<Asked> {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let mut all = vec![];
     let mut connection = program.http1().await;
-    while !stop.load(SeqCst) {
+    while !shared.stop.load(SeqCst) {
         let number = NUMBER.fetch_add(1, SeqCst);
         let method = if number.is_multiple_of(POST) { "POST" } else { "GET" };
-        let (began, phase) = (Instant::now(), phase.load(SeqCst));
+        let (began, phase) = (Instant::now(), shared.phase.load(SeqCst));
         let mut call = connection.call(method, "/");
         if method == "POST" {
             call = call.body(format!("order {number}"));
@@ -77,6 +102,8 @@ async fn ask(program: Arc<Program>, phase: Arc<AtomicUsize>, stop: Arc<AtomicBoo
         if fault.is_some() {
             connection = program.http1().await;
         }
+        shared.asked.fetch_add(1, SeqCst);
+        shared.failed_gets.fetch_add(usize::from(method == "GET" && fault.is_some()), SeqCst);
         all.push(Asked { phase, method, took: began.elapsed(), fault });
         tokio::time::sleep(PAUSE).await;
     }
