@@ -40,6 +40,7 @@ fn settings(weights: &[u32]) -> config::Service {
         idle_connections: 64,
         warm: 0,
         idle_timeout: Duration::from_secs(55),
+        connection_lifetime: Duration::from_hours(1),
         probe: None,
         ejection: Some(ejection(5, 50)),
         slow_start: Duration::ZERO,

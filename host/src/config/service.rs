@@ -57,6 +57,8 @@ pub struct Service {
     pub warm: usize,
     /// How long an idle connection is kept.
     pub idle_timeout: Duration,
+    /// How old a connection may be that takes another request.
+    pub connection_lifetime: Duration,
     /// Active probes; `None`: an endpoint is taken for healthy until ejected.
     pub probe: Option<Probe>,
     /// Passive outlier ejection; `None`: off.
@@ -106,6 +108,8 @@ impl Service {
         if warm > idle_connections {
             t.fault("warm", format!("more than `idle_connections`, {idle_connections}"));
         }
+        let about_lifetime =
+            "How old a connection may be that takes another request; those that it has go on to their end.";
         let algorithm = Balance::read(t);
         let slow_start = t.or("slow_start", about_start, Duration::ZERO, &SPAN);
         if !slow_start.is_zero() && matches!(algorithm, Balance::Maglev { .. }) {
@@ -128,6 +132,7 @@ impl Service {
             idle_connections,
             warm,
             idle_timeout: t.or("idle_timeout", "How long an idle connection is kept.", SECOND * 55, &TIMEOUT),
+            connection_lifetime: t.or("connection_lifetime", about_lifetime, SECOND * 3600, &TIMEOUT),
             probe,
             tls,
             ejection: t

@@ -81,6 +81,7 @@ struct Bounds {
     connect_timeout: Duration,
     idle_connections: usize,
     idle_timeout: Duration,
+    lifetime: Duration,
     http2: bool,
     ping: Option<config::Ping>,
 }
@@ -91,6 +92,7 @@ impl Bounds {
             connect_timeout: settings.connect_timeout,
             idle_connections: settings.idle_connections,
             idle_timeout: settings.idle_timeout,
+            lifetime: settings.connection_lifetime,
             http2: settings.http2,
             ping: settings.http2_ping,
         }
@@ -101,6 +103,7 @@ impl Bounds {
 pub(super) struct Connection {
     sender: Sender,
     timer: Pin<Box<Sleep>>,
+    opened: Instant,
 }
 
 impl Connection {
@@ -162,8 +165,8 @@ pub struct Pool {
     bounds: RefCell<Bounds>,
     /// The one that was used last is last.
     idle: RefCell<Vec<Idle>>,
-    /// Of HTTP/2 one connection is enough, and when it was used last.
-    shared: RefCell<Option<(http2::SendRequest<Body>, Scheme, Instant)>>,
+    /// Of HTTP/2 one connection is enough.
+    shared: RefCell<Option<Shared>>,
     /// Held by whoever opens it: others wait, and share it.
     opening: tokio::sync::Mutex<()>,
     /// None: in clear.
@@ -179,18 +182,28 @@ pub struct Pool {
 struct Idle {
     sender: http1::SendRequest<Body>,
     timer: Pin<Box<Sleep>>,
+    opened: Instant,
     since: Instant,
+}
+
+/// The connection of HTTP/2 that requests share.
+struct Shared {
+    sender: http2::SendRequest<Body>,
+    scheme: Scheme,
+    opened: Instant,
+    /// When a request went on it last.
+    used: Instant,
 }
 
 impl Idle {
     /// Ready for a request; none where it has ended meanwhile.
     async fn ready(self) -> Option<Connection> {
-        let Self { mut sender, timer, .. } = self;
+        let Self { mut sender, timer, opened, .. } = self;
         let ready = sender.is_ready()
             || timeout_at((Instant::now() + super::READY).into(), sender.ready())
                 .await
                 .is_ok_and(|ready| ready.is_ok());
-        ready.then_some(Connection { sender: Sender::Http1(sender), timer })
+        ready.then_some(Connection { sender: Sender::Http1(sender), timer, opened })
     }
 }
 
@@ -200,6 +213,7 @@ impl Pool {
             connect_timeout: Duration::from_secs(2),
             idle_connections: 64,
             idle_timeout: Duration::from_secs(55),
+            lifetime: Duration::from_hours(1),
             http2: false,
             ping: None,
         };
@@ -324,10 +338,10 @@ impl Pool {
 
     fn shared(&self, until: Instant, now: Instant) -> Option<Connection> {
         let mut shared = self.shared.borrow_mut();
-        let (sender, scheme, used) = shared.as_mut().filter(|(sender, ..)| !sender.is_closed())?;
-        *used = now;
-        let sender = Sender::Http2(sender.clone(), scheme.clone());
-        Some(Connection { sender, timer: Box::pin(sleep_until(until.into())) })
+        let shared = shared.as_mut().filter(|shared| !shared.sender.is_closed())?;
+        shared.used = now;
+        let sender = Sender::Http2(shared.sender.clone(), shared.scheme.clone());
+        Some(Connection { sender, timer: Box::pin(sleep_until(until.into())), opened: shared.opened })
     }
 
     /// Opens another connection for the next request: the one that is shared does not answer. What is in flight on it may go on.
@@ -335,13 +349,13 @@ impl Pool {
         self.shared.borrow_mut().take();
     }
 
-    /// Takes back a connection whose response was read to its end.
+    /// Takes back a connection whose response was read to its end, unless it is too old.
     pub(super) fn keep(&self, connection: Connection, now: Instant) {
-        let Connection { sender: Sender::Http1(sender), timer } = connection else { return };
-        if sender.is_closed() {
+        let Connection { sender: Sender::Http1(sender), timer, opened } = connection else { return };
+        if sender.is_closed() || now.saturating_duration_since(opened) >= self.bounds.borrow().lifetime {
             return;
         }
-        let kept = Idle { sender, timer, since: now };
+        let kept = Idle { sender, timer, opened, since: now };
         let kept = if self.line.wanted.get() { self.pass_on(kept) } else { Some(kept) };
         let mut idle = self.idle.borrow_mut();
         if idle.len() < self.bounds.borrow().idle_connections {
@@ -350,13 +364,14 @@ impl Pool {
     }
 
     fn expire(&self, now: Instant) {
-        let timeout = self.bounds.borrow().idle_timeout;
-        let is_good = |closed: bool, since| !closed && now.saturating_duration_since(since) <= timeout;
-        self.idle.borrow_mut().retain(|idle| is_good(idle.sender.is_closed(), idle.since));
+        let Bounds { idle_timeout, lifetime, .. } = *self.bounds.borrow();
+        let is_good = |closed: bool, used, opened| {
+            let past = |since| now.saturating_duration_since(since);
+            !closed && past(used) <= idle_timeout && past(opened) < lifetime
+        };
+        self.idle.borrow_mut().retain(|idle| is_good(idle.sender.is_closed(), idle.since, idle.opened));
         // Requests that are in flight on it hold it as well.
-        let mut shared = self.shared.borrow_mut();
-        if shared.as_ref().is_some_and(|(sender, _, used)| !is_good(sender.is_closed(), *used)) {
-            *shared = None;
-        }
+        let is_good = |shared: &mut Shared| is_good(shared.sender.is_closed(), shared.used, shared.opened);
+        drop(self.shared.borrow_mut().take_if(|shared| !is_good(shared)));
     }
 }

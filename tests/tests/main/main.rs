@@ -36,6 +36,7 @@ mod house;
 mod http2;
 mod http2_services;
 mod interim;
+mod kept;
 mod limits;
 mod offload;
 mod pins;

@@ -13,7 +13,7 @@ use tokio::time::{sleep_until, timeout_at};
 use tokio_rustls::client::TlsStream;
 
 use super::room::{Permit, Placed};
-use super::{Connection, Pool, Sender};
+use super::{Connection, Pool, Sender, Shared};
 use crate::server::LocalExecutor;
 use crate::tls::{Outward, Speaks};
 
@@ -92,7 +92,8 @@ impl Pool {
             let _ = connection.with_upgrades().await;
             drop(here);
         });
-        Ok(Connection { sender: Sender::Http1(sender), timer: Box::pin(sleep_until(until.into())) })
+        let (sender, timer) = (Sender::Http1(sender), Box::pin(sleep_until(until.into())));
+        Ok(Connection { sender, timer, opened: Instant::now() })
     }
 
     async fn http2<S: Stream>(
@@ -119,8 +120,11 @@ impl Pool {
             let _ = driven.await;
             drop(here);
         });
-        *self.shared.borrow_mut() = Some((sender.clone(), scheme.clone(), now));
-        Ok(Connection { sender: Sender::Http2(sender, scheme), timer: Box::pin(sleep_until(until.into())) })
+        let opened = Instant::now();
+        let shared = Shared { sender: sender.clone(), scheme: scheme.clone(), opened, used: now };
+        *self.shared.borrow_mut() = Some(shared);
+        let (sender, timer) = (Sender::Http2(sender, scheme), Box::pin(sleep_until(until.into())));
+        Ok(Connection { sender, timer, opened })
     }
 
     async fn shake_hands(
