@@ -129,3 +129,19 @@ async fn shake_hands(tls: &Outward, stream: TcpStream, speaks: Speaks) -> Result
         _ => Ok(stream),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_of_one_interval_spread_over_a_fifth_of_it() {
+        let interval = Duration::from_secs(10);
+        let times: Vec<f64> = (0..1000).map(|n| spread(interval, mix(n)).as_secs_f64()).collect();
+        let (least, most) =
+            times.iter().fold((f64::MAX, 0.0f64), |(least, most), time| (least.min(*time), most.max(*time)));
+        assert!((9.0..9.05).contains(&least) && (10.95..=11.0).contains(&most), "{least} to {most}");
+        let mean = times.iter().sum::<f64>() / 1000.0;
+        assert!((9.95..10.05).contains(&mean), "{mean}");
+    }
+}

@@ -157,6 +157,43 @@ fn copy(request: &http::Request<Body>, most: usize) -> Option<http::Request<Body
 mod tests {
     use super::*;
 
+    fn rule() -> Retry {
+        let on = vec![FailureKind::Connect, FailureKind::Reset];
+        let (backoff, most_backoff) = (Duration::from_millis(25), Duration::from_millis(80));
+        Retry {
+            most: 10,
+            on,
+            repeatable: false,
+            try_timeout: None,
+            backoff,
+            most_backoff,
+            budget_percent: 20,
+            budget_least: 3,
+            at_once: 1000,
+            body: 0,
+        }
+    }
+
+    #[test]
+    fn pauses_are_drawn_below_a_bound_that_doubles_up_to_the_most() {
+        for (times, most) in [(0, 25), (1, 50), (2, 80), (9, 80), (u32::MAX, 80)] {
+            let most = Duration::from_millis(most);
+            let pauses: Vec<_> = (0..1000).map(|n| pause(&rule(), FailureKind::Reset, times, mix(n))).collect();
+            assert!(pauses.iter().all(|pause| *pause <= most), "{times}");
+            for part in 0..4 {
+                let part = most * part / 4..most * (part + 1) / 4;
+                let count = pauses.iter().filter(|pause| part.contains(*pause)).count();
+                assert!((180..320).contains(&count), "{count} of 1000 in {part:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_not_sent_is_tried_elsewhere_at_once_but_once() {
+        assert_eq!(pause(&rule(), FailureKind::Connect, 0, u64::MAX), Duration::ZERO);
+        assert_eq!(pause(&rule(), FailureKind::Connect, 1, u64::MAX), Duration::from_millis(50));
+    }
+
     #[test]
     fn only_what_may_be_done_twice_is_idempotent() {
         for (method, twice) in [("GET", true), ("PUT", true), ("DELETE", true), ("POST", false), ("PATCH", false)] {

@@ -17,6 +17,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
+use crate::command::gatewright;
+
 /// One API for one service with these settings, on one worker.
 fn shop(service: &str) -> String {
     format!("server = {{ workers = 1 }}\n[service.orders]\n{service}\n[[api]]\nname = \"shop\"\nservice = \"orders\"\n")
@@ -179,6 +181,28 @@ async fn one_that_answers_503_is_not_ejected_where_only_connections_count() {
         gateway.get("/").await.is(200);
     }
     gateway.endpoint_is("orders", bad.address(), "ejected").await;
+}
+
+#[tokio::test]
+async fn every_change_of_an_endpoint_is_a_line_of_the_log() {
+    let (bad, good) = (upstream("orders"), upstream("orders"));
+    bad.answers_once(Reply::status(503));
+    let text = shop("ejection = { failures = 1, time = \"50ms\", most_time = \"50ms\" }");
+    let gateway = gatewright().start(setup(&text).to(&bad).to(&good)).await;
+    until("it is out and back", async || {
+        gateway.get("/").await;
+        (gateway.admin("/services").await.json()[0]["endpoints"][0]["changes"] == 2).then_some(())
+    })
+    .await;
+    gateway.terminate();
+    let log = gateway.ended().await.errors;
+    let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let changes = events.filter(|event| event["message"] == "endpoint changed").map(|event| {
+        assert_eq!((&event["service"], &event["endpoint"]), (&"orders".into(), &bad.to_string().into()));
+        ["level", "state", "reason"].map(|key| event[key].as_str().unwrap_or_default().to_owned())
+    });
+    let expected = [["WARN", "ejected", "1 failures in a row"], ["INFO", "healthy", "ejection is over"]];
+    assert_eq!(changes.collect::<Vec<_>>(), expected, "{log}");
 }
 
 #[tokio::test]
