@@ -2,13 +2,7 @@
 
 use gatewright_tests::{Place, guest, setup, upstream};
 
-const ROUTED: &str = r#"
-    [[api]]
-    name = "shop"
-    services = ["orders"]
-    [api.routing]
-    plugin = "one"
-"#;
+use crate::plugins::ROUTED;
 
 #[tokio::test]
 async fn a_routing_guest_answers_by_itself() {
