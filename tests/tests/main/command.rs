@@ -10,6 +10,11 @@ pub(crate) fn gatewright() -> Command {
     Command::of(env!("CARGO_BIN_EXE_gatewright-tested"))
 }
 
+/// The same, or the one that whoever runs the tests has built: `cargo xtask drill` and `soak` do, in release.
+pub(crate) fn built() -> Command {
+    std::env::var("GATEWRIGHT_BINARY").map_or_else(|_| gatewright(), |built| Command::of(built.leak()))
+}
+
 #[tokio::test]
 async fn every_request_is_one_line_of_the_access_log() {
     let orders = upstream("orders");

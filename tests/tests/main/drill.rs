@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use gatewright_tests::{Command, Program, setup};
+use gatewright_tests::{Program, setup};
 
 mod endpoints;
 mod load;
@@ -14,10 +14,7 @@ use endpoints::Endpoints;
 use load::{Load, Report, Timeline};
 use scenario::{ALL, LISTED, Scenario};
 
-fn gatewright() -> Command {
-    let built = std::env::var("GATEWRIGHT_BINARY").ok();
-    Command::of(built.map_or(env!("CARGO_BIN_EXE_gatewright-tested"), |built| built.leak()))
-}
+use crate::command::built;
 
 async fn start(endpoints: &Endpoints) -> Arc<Program> {
     let file = endpoints.file();
@@ -36,7 +33,7 @@ async fn start(endpoints: &Endpoints) -> Arc<Program> {
         name = "shop"
         service = "orders""#
     );
-    Arc::new(gatewright().start(setup(&text)).await)
+    Arc::new(built().start(setup(&text)).await)
 }
 
 /// Runs these scenarios. Each phase lasts for so many requests, the second one at least until its scenario shows.

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use gatewright_tests::{Command, Program, guest, setup, sha256, until};
+use gatewright_tests::{Program, guest, setup, sha256, until};
 use serde_json::Value;
 
+use crate::command::built;
 use crate::plugins::says;
 
 /// The same plugin says who calls and answers: both must be of one version. The bounds are the default ones, but a
@@ -29,11 +30,6 @@ const SHOP: &str = r#"
 "#;
 /// Clients that ask without a pause.
 const CLIENTS: usize = 4;
-
-fn gatewright() -> Command {
-    let built = std::env::var("GATEWRIGHT_BINARY").ok();
-    Command::of(built.map_or(env!("CARGO_BIN_EXE_gatewright-tested"), |built| built.leak()))
-}
 
 /// A plugin that grants every request this caller, and answers with the caller's name where it is its own.
 fn version(text: &str) -> Vec<u8> {
@@ -248,7 +244,7 @@ struct Neighbours {
 async fn neighbours(time: Duration) -> Neighbours {
     let spins = guest(include_str!("../../guests/spin-in-call.wat"));
     let setup = setup(NEIGHBOURS).plugin("one", &says("calm")).plugin("spins", &spins);
-    let program = Arc::new(gatewright().start(setup).await);
+    let program = Arc::new(built().start(setup).await);
     let before = p99_beside(&program, "/", time).await;
     until("a suspension", async || {
         program.get("/spins").await.is(503);
@@ -286,7 +282,7 @@ impl fmt::Display for Neighbours {
 }
 
 async fn start() -> Arc<Program> {
-    Arc::new(gatewright().start(setup(SHOP).plugin("one", &version("version"))).await)
+    Arc::new(built().start(setup(SHOP).plugin("one", &version("version"))).await)
 }
 
 #[tokio::test]
