@@ -5,10 +5,7 @@ use std::net::SocketAddr;
 
 use gatewright_tests::{Call, Gateway, Reply, Upstream, gateway, until, upstream};
 
-/// One API for one service with these settings, on one worker: a worker has its own turn.
-fn shop(service: &str) -> String {
-    format!("server = {{ workers = 1 }}\n[service.orders]\n{service}\n[[api]]\nname = \"shop\"\nservice = \"orders\"\n")
-}
+use crate::balancing::shop;
 
 /// Endpoints of one service that say who they are.
 fn named<const COUNT: usize>() -> [Upstream; COUNT] {

@@ -5,8 +5,15 @@ use std::time::{Duration, Instant};
 use gatewright_tests::{Gateway, Place, RawUpstream, Reply, Upstream, gateway, raw_upstream, setup, until, upstream};
 
 /// One API for one service with these settings, on one worker: a worker has its own turn.
-fn shop(service: &str) -> String {
-    format!("server = {{ workers = 1 }}\n[service.orders]\n{service}\n[[api]]\nname = \"shop\"\nservice = \"orders\"\n")
+pub(crate) fn shop(service: &str) -> String {
+    shop_on(1, service)
+}
+
+/// The same on so many workers.
+pub(crate) fn shop_on(workers: usize, service: &str) -> String {
+    format!(
+        "server = {{ workers = {workers} }}\n[service.orders]\n{service}\n[[api]]\nname = \"shop\"\nservice = \"orders\"\n"
+    )
 }
 
 async fn get(gateway: &Gateway, times: usize) {

@@ -6,11 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use gatewright_tests::{Answer, Connection, Gateway, Raw, Reply, Upstream, gateway, until, upstream};
 use tokio::task::JoinHandle;
 
-fn shop(workers: usize, service: &str) -> String {
-    format!(
-        "server = {{ workers = {workers} }}\n[service.orders]\n{service}\n[[api]]\nname = \"shop\"\nservice = \"orders\"\n"
-    )
-}
+use crate::balancing::shop_on;
 
 /// Waits until the service has so many connections, and so many requests that wait for one.
 async fn has(gateway: &Gateway, connections: u64, pending: u64) {
@@ -37,7 +33,7 @@ async fn is_not_blamed(gateway: &Gateway) {
 #[tokio::test]
 async fn a_request_beyond_the_connections_waits_until_one_comes_free() {
     let orders = upstream("orders");
-    let gateway = gateway([&orders], &shop(2, "connections = 2"));
+    let gateway = gateway([&orders], &shop_on(2, "connections = 2"));
     let gate = orders.holds();
     let calls: Vec<_> = (0..2).map(|_| spawn_get(&gateway)).collect();
     orders.sees_requests(2).await;
@@ -58,7 +54,7 @@ async fn a_request_beyond_the_connections_waits_until_one_comes_free() {
 #[tokio::test]
 async fn those_that_wait_get_the_connection_one_after_the_other() {
     let orders = upstream("orders");
-    let gateway = gateway([&orders], &shop(1, "connections = 1"));
+    let gateway = gateway([&orders], &shop_on(1, "connections = 1"));
     let gate = orders.holds();
     let mut calls = Vec::new();
     for number in 0..5 {
@@ -78,7 +74,7 @@ async fn those_that_wait_get_the_connection_one_after_the_other() {
 #[tokio::test]
 async fn a_request_beyond_those_that_wait_is_refused_at_once() {
     let orders = upstream("orders");
-    let gateway = gateway([&orders], &shop(2, "connections = 1\npending = 2\nconnect_timeout = \"1h\""));
+    let gateway = gateway([&orders], &shop_on(2, "connections = 1\npending = 2\nconnect_timeout = \"1h\""));
     let gate = orders.holds();
     let mut calls = vec![spawn_get(&gateway)];
     orders.sees_requests(1).await;
@@ -99,7 +95,7 @@ async fn a_request_beyond_those_that_wait_is_refused_at_once() {
 #[tokio::test]
 async fn who_waits_in_vain_is_refused_and_the_endpoint_is_not_blamed() {
     let orders = upstream("orders");
-    let gateway = gateway([&orders], &shop(1, "connections = 1\nconnect_timeout = \"100ms\""));
+    let gateway = gateway([&orders], &shop_on(1, "connections = 1\nconnect_timeout = \"100ms\""));
     let gate = orders.holds();
     let held = spawn_get(&gateway);
     orders.sees_requests(1).await;
@@ -116,7 +112,7 @@ async fn who_waits_in_vain_is_refused_and_the_endpoint_is_not_blamed() {
 async fn those_that_would_share_a_connection_wait_in_vain_together() {
     let orders = upstream("orders");
     let service = "http2 = true\nconnections = 1\nconnect_timeout = \"200ms\"";
-    let gateway = gateway([&orders], &shop(1, service));
+    let gateway = gateway([&orders], &shop_on(1, service));
     let raw = upgraded(&gateway, &orders).await;
     let calls: Vec<_> = (0..3).map(|_| spawn_get(&gateway)).collect();
     for call in calls {
@@ -142,7 +138,7 @@ async fn a_request_whose_connection_is_being_opened_is_pending() {
     let orders = gatewright_tests::raw_upstream("orders");
     let authority = gatewright_tests::Authority::new();
     let tls = "tls = { authorities = \"ca.pem\" }\npending = 1\nconnect_timeout = \"1h\"";
-    let gateway = gatewright_tests::setup(&shop(1, tls)).file("ca.pem", &authority.certificate).to(&orders).start();
+    let gateway = gatewright_tests::setup(&shop_on(1, tls)).file("ca.pem", &authority.certificate).to(&orders).start();
     let opening = spawn_get(&gateway);
     // It says nothing to the first word of TLS.
     let silent = orders.accept().await;
@@ -156,11 +152,11 @@ async fn a_request_whose_connection_is_being_opened_is_pending() {
 #[tokio::test]
 async fn a_higher_bound_lets_those_in_that_wait() {
     let orders = upstream("orders");
-    let gateway = gateway([&orders], &shop(1, "connections = 1\nconnect_timeout = \"1h\""));
+    let gateway = gateway([&orders], &shop_on(1, "connections = 1\nconnect_timeout = \"1h\""));
     let gate = orders.holds();
     let calls = [spawn_get(&gateway), spawn_get(&gateway)];
     has(&gateway, 1, 1).await;
-    gateway.configure(&shop(1, "connections = 2\nconnect_timeout = \"1h\"")).await;
+    gateway.configure(&shop_on(1, "connections = 2\nconnect_timeout = \"1h\"")).await;
     orders.sees_requests(2).await;
     has(&gateway, 2, 0).await;
     gate.open();
@@ -172,7 +168,7 @@ async fn a_higher_bound_lets_those_in_that_wait() {
 #[tokio::test]
 async fn an_idle_connection_to_another_endpoint_makes_room() {
     let (one, two) = (upstream("orders"), upstream("orders"));
-    let gateway = gateway([&one, &two], &shop(1, "connections = 1"));
+    let gateway = gateway([&one, &two], &shop_on(1, "connections = 1"));
     for _ in 0..4 {
         gateway.get("/").await.is(200);
     }
@@ -184,7 +180,7 @@ async fn an_idle_connection_to_another_endpoint_makes_room() {
 #[tokio::test]
 async fn what_is_idle_at_one_worker_makes_room_for_another() {
     let orders = upstream("orders");
-    let gateway = gateway([&orders], &shop(2, "connections = 1"));
+    let gateway = gateway([&orders], &shop_on(2, "connections = 1"));
     let clients = [gateway.http1().await, gateway.http1().await];
     for client in clients.iter().chain(&clients) {
         client.get("/").await.is(200);
@@ -206,7 +202,7 @@ async fn busy(client: Connection, stop: Arc<AtomicBool>) {
 #[tokio::test]
 async fn a_busy_worker_does_not_starve_another() {
     let orders = upstream("orders");
-    let gateway = gateway([&orders], &shop(2, "connections = 1\nconnect_timeout = \"15s\""));
+    let gateway = gateway([&orders], &shop_on(2, "connections = 1\nconnect_timeout = \"15s\""));
     let (stop, other) = (Arc::new(AtomicBool::new(false)), gateway.http2().await);
     let load = tokio::spawn(busy(gateway.http2().await, Arc::clone(&stop)));
     orders.sees_requests(20).await;
@@ -229,7 +225,7 @@ async fn gives_back(gateway: &Gateway, orders: &Upstream) {
 async fn connections_that_do_not_come_about_are_not_counted() {
     let orders = upstream("orders");
     orders.kill().await;
-    let gateway = gateway([&orders], &shop(1, "connections = 1"));
+    let gateway = gateway([&orders], &shop_on(1, "connections = 1"));
     for _ in 0..3 {
         gateway.get("/").await.is(502);
     }
@@ -240,7 +236,7 @@ async fn connections_that_do_not_come_about_are_not_counted() {
 #[tokio::test]
 async fn connections_that_die_are_not_counted() {
     let orders = upstream("orders");
-    let gateway = gateway([&orders], &shop(1, "connections = 2"));
+    let gateway = gateway([&orders], &shop_on(1, "connections = 2"));
     gateway.get("/").await.is(200);
     let _gate = orders.holds();
     let calls = [spawn_get(&gateway), spawn_get(&gateway)];
@@ -262,7 +258,7 @@ async fn connections_that_die_are_not_counted() {
 #[tokio::test]
 async fn connections_of_clients_that_left_are_not_counted() {
     let orders = upstream("orders");
-    let gateway = gateway([&orders], &shop(1, "connections = 1"));
+    let gateway = gateway([&orders], &shop_on(1, "connections = 1"));
     let gate = orders.holds();
     let mut raw = gateway.raw().await;
     raw.write("GET / HTTP/1.1\r\nhost: shop.example\r\n\r\n").await;
@@ -281,7 +277,7 @@ async fn connections_of_clients_that_left_are_not_counted() {
 #[tokio::test]
 async fn an_upgraded_connection_is_counted_until_it_ends() {
     let orders = upstream("orders");
-    let gateway = gateway([&orders], &shop(1, "connections = 1\nconnect_timeout = \"1h\""));
+    let gateway = gateway([&orders], &shop_on(1, "connections = 1\nconnect_timeout = \"1h\""));
     let mut raw = upgraded(&gateway, &orders).await;
     let waiting = spawn_get(&gateway);
     has(&gateway, 1, 1).await;
@@ -295,7 +291,7 @@ async fn an_upgraded_connection_is_counted_until_it_ends() {
 #[tokio::test]
 async fn a_shared_connection_of_http_2_counts_once() {
     let orders = upstream("orders");
-    let gateway = gateway([&orders], &shop(1, "http2 = true\nconnections = 1\npending = 30"));
+    let gateway = gateway([&orders], &shop_on(1, "http2 = true\nconnections = 1\npending = 30"));
     let gate = orders.holds();
     let calls: Vec<_> = (0..20).map(|_| spawn_get(&gateway)).collect();
     orders.sees_requests(20).await;

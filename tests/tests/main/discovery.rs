@@ -4,11 +4,8 @@ use gatewright_tests::{Gateway, Upstream, setup, until, upstream};
 
 mod names;
 
+use crate::balancing::shop;
 use names::{Names, Record, names};
-
-fn shop(source: &str) -> String {
-    format!("server = {{ workers = 1 }}\n[service.orders]\n{source}\n[[api]]\nname = \"shop\"\nservice = \"orders\"\n")
-}
 
 fn srv(names: &Names) -> String {
     let server = names.address();

@@ -17,12 +17,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
+use crate::balancing::shop;
 use crate::command::gatewright;
-
-/// One API for one service with these settings, on one worker.
-fn shop(service: &str) -> String {
-    format!("server = {{ workers = 1 }}\n[service.orders]\n{service}\n[[api]]\nname = \"shop\"\nservice = \"orders\"\n")
-}
 
 /// Requests that are no probes.
 fn asked(upstream: &Upstream) -> usize {

@@ -1,15 +1,9 @@
 //! How long connections to services are kept.
 
-use gatewright_tests::{Gateway, gateway, until, upstream};
+use gatewright_tests::{gateway, until, upstream};
 
-fn shop(service: &str) -> String {
-    format!("server = {{ workers = 1 }}\n[service.orders]\n{service}\n[[api]]\nname = \"shop\"\nservice = \"orders\"\n")
-}
-
-async fn has_connections(gateway: &Gateway, count: usize) {
-    let what = format!("{count} connections");
-    until(&what, async || (gateway.service("orders").await["connections"] == count).then_some(())).await;
-}
+use crate::balancing::shop;
+use crate::warm::has_connections;
 
 #[tokio::test]
 async fn a_connection_that_was_idle_for_long_is_closed() {

@@ -2,19 +2,19 @@
 
 use gatewright_tests::{Gateway, Upstream, gateway, setup, until, upstream};
 
+use crate::balancing::shop_on;
+
 const WORKERS: usize = 2;
 
 fn shop(service: &str) -> String {
-    format!(
-        "server = {{ workers = {WORKERS} }}\n[service.orders]\n{service}\n[[api]]\nname = \"shop\"\nservice = \"orders\"\n"
-    )
+    shop_on(WORKERS, service)
 }
 
 async fn sees_connections(upstream: &Upstream, count: usize) {
     until(&format!("{count} connections"), async || (upstream.connections() >= count).then_some(())).await;
 }
 
-async fn has_connections(gateway: &Gateway, count: usize) {
+pub(crate) async fn has_connections(gateway: &Gateway, count: usize) {
     let what = format!("{count} connections");
     until(&what, async || (gateway.service("orders").await["connections"] == count).then_some(())).await;
 }
