@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use gatewright_tests::{Call, Gateway, Reply, Upstream, gateway, until, upstream};
+use gatewright_tests::{Call, Gateway, Reply, Upstream, gateway, upstream};
 
-use crate::balancing::shop;
+use crate::balancing::{reaches, shop};
 
 /// Endpoints of one service that say who they are.
 fn named<const COUNT: usize>() -> [Upstream; COUNT] {
@@ -38,12 +38,7 @@ async fn the_slow_endpoint_is_spared_after_one_answer() {
     let [slow, quick] = named();
     let gateway = gateway([&slow, &quick], &shop("balance = \"peak-ewma\""));
     let gate = slow.holds();
-    let mut held = Vec::new();
-    while slow.count() == 0 {
-        let before = quick.count();
-        held.push(tokio::spawn(gateway.get("/").into_future()));
-        until("one of them", async || (slow.count() == 1 || quick.count() > before).then_some(())).await;
-    }
+    let held = reaches(&slow, &quick, &gateway).await;
     // What is held takes longer than all of these together.
     for _ in 0..100 {
         gateway.get("/").await.is(200);

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use gatewright_tests::{Gateway, Place, RawUpstream, Reply, Upstream, gateway, raw_upstream, setup, until, upstream};
+use gatewright_tests::{
+    Answer, Gateway, Place, RawUpstream, Reply, Upstream, gateway, raw_upstream, setup, until, upstream,
+};
+use tokio::task::JoinHandle;
 
 /// One API for one service with these settings, on one worker: a worker has its own turn.
 pub(crate) fn shop(service: &str) -> String {
@@ -30,18 +33,24 @@ async fn requests_go_round_by_weight() {
     assert_eq!((light.count(), heavy.count()), (4, 12));
 }
 
-#[tokio::test]
-async fn the_busy_endpoint_is_spared() {
-    let (slow, quick) = (upstream("orders"), upstream("orders"));
-    let gateway = gateway([&slow, &quick], &shop("balance = \"least-busy\""));
-    let gate = slow.holds();
-    // One after the other until the slow one has one in hand; from then on it is the busier one.
+/// Lets one request after the other go until this endpoint, which answers none, has one in hand; answers all of them.
+pub(crate) async fn reaches(slow: &Upstream, quick: &Upstream, gateway: &Gateway) -> Vec<JoinHandle<Answer>> {
     let mut held = Vec::new();
     while slow.count() == 0 {
         let before = quick.count();
         held.push(tokio::spawn(gateway.get("/").into_future()));
         until("one of them", async || (slow.count() == 1 || quick.count() > before).then_some(())).await;
     }
+    held
+}
+
+#[tokio::test]
+async fn the_busy_endpoint_is_spared() {
+    let (slow, quick) = (upstream("orders"), upstream("orders"));
+    let gateway = gateway([&slow, &quick], &shop("balance = \"least-busy\""));
+    let gate = slow.holds();
+    // From now on it is the busier one.
+    let held = reaches(&slow, &quick, &gateway).await;
     get(&gateway, 10).await;
     assert_eq!(slow.count(), 1);
     gate.open();
