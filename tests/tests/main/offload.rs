@@ -1,12 +1,10 @@
 //! Plugins that are slow by nature, on threads of their own.
 
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use gatewright_tests::{Gateway, Upstream, guest, hostile, setup, until, upstream};
 
-use crate::plugins::{COUNTING, ROUTED, failures, load, says};
+use crate::plugins::{COUNTING, ROUTED, failures, swapped};
 
 /// One worker, one thread beside it, and `/slow` with the plugin `one`, whose mode of failure is this.
 fn narrow(mode: &str) -> (Upstream, Gateway) {
@@ -170,21 +168,5 @@ async fn an_offloaded_plugin_that_keeps_failing_is_suspended_and_tried_again() {
 
 #[tokio::test]
 async fn an_offloaded_plugin_is_swapped_under_load_and_each_answer_is_of_one_version() {
-    const SWAPS: usize = 20;
-    let orders = upstream("orders");
-    let text = format!("plugin.one = {{ placement = \"offload\" }}\n{ROUTED}");
-    let gateway = Arc::new(setup(&text).to(&orders).plugin("one", &says("version 0")).start());
-    let stop = Arc::new(AtomicBool::new(false));
-    let clients: Vec<_> = (0..4).map(|_| tokio::spawn(load(Arc::clone(&gateway), Arc::clone(&stop)))).collect();
-    for swap in 1..=SWAPS {
-        gateway.swap_in("one", &says(&format!("version {swap}"))).await;
-        gateway.get("/").await.is(200).says(&format!("version {swap}"));
-    }
-    stop.store(true, Relaxed);
-    let mut seen = BTreeSet::new();
-    for client in clients {
-        seen.extend(client.await.unwrap());
-    }
-    let known: BTreeSet<String> = (0..=SWAPS).map(|swap| format!("version {swap}")).collect();
-    assert!(seen.is_subset(&known) && seen.len() > SWAPS / 2, "{seen:?}");
+    swapped(&format!("plugin.one = {{ placement = \"offload\" }}\n{ROUTED}"), 20).await;
 }

@@ -154,12 +154,18 @@ async fn precompiled_code_and_strange_names_are_refused() {
 #[tokio::test]
 async fn fifty_swaps_under_load_cost_no_request_and_each_answer_is_of_one_version() {
     const SWAPS: usize = 50;
+    let gateway = swapped(&format!("server = {{ workers = 2, failed_auth = false }}\n{ROUTED}"), SWAPS).await;
+    let plugin = gateway.plugin("one", |_| true).await;
+    assert_eq!(plugin.number("versions"), SWAPS as u64 + 1);
+}
+
+/// Swaps the plugin `one` of this configuration so often under load, which costs no request; each answer is of one version.
+pub(crate) async fn swapped(text: &str, swaps: usize) -> Arc<Gateway> {
     let orders = upstream("orders");
-    let text = format!("server = {{ workers = 2, failed_auth = false }}\n{ROUTED}");
-    let gateway = Arc::new(setup(&text).to(&orders).plugin("one", &says("version 0")).start());
+    let gateway = Arc::new(setup(text).to(&orders).plugin("one", &says("version 0")).start());
     let stop = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..4).map(|_| tokio::spawn(load(Arc::clone(&gateway), Arc::clone(&stop)))).collect();
-    for swap in 1..=SWAPS {
+    for swap in 1..=swaps {
         gateway.swap_in("one", &says(&format!("version {swap}"))).await;
         // From now on no request begins with the old one.
         gateway.get("/").await.is(200).says(&format!("version {swap}"));
@@ -172,15 +178,14 @@ async fn fifty_swaps_under_load_cost_no_request_and_each_answer_is_of_one_versio
         requests += said.len();
         seen.extend(said);
     }
-    let known: BTreeSet<String> = (0..=SWAPS).map(|swap| format!("version {swap}")).collect();
+    let known: BTreeSet<String> = (0..=swaps).map(|swap| format!("version {swap}")).collect();
     assert!(seen.is_subset(&known), "{seen:?}");
-    assert!(requests >= SWAPS && seen.len() > SWAPS / 2, "{requests} requests, {} versions", seen.len());
-    let plugin = gateway.plugin("one", |_| true).await;
-    assert_eq!(plugin.number("versions"), SWAPS as u64 + 1);
+    assert!(requests >= swaps && seen.len() > swaps / 2, "{requests} requests, {} versions", seen.len());
+    gateway
 }
 
 /// Asks again and again on a connection that is kept, and answers what was said.
-pub(crate) async fn load(gateway: Arc<Gateway>, stop: Arc<AtomicBool>) -> Vec<String> {
+async fn load(gateway: Arc<Gateway>, stop: Arc<AtomicBool>) -> Vec<String> {
     let connection = gateway.http1().await;
     let mut said = Vec::new();
     while !stop.load(Relaxed) {
