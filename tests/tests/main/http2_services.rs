@@ -4,6 +4,8 @@ use gatewright_tests::frames::{END_HEADERS, END_STREAM, frame, kind};
 use gatewright_tests::{Gateway, Progress, Raw, RawUpstream, Reply, Upstream, gateway, raw_upstream, until, upstream};
 use http::Version;
 
+use crate::upgrades::upgrade;
+
 const SHOP: &str = "[[api]]\nname = \"shop\"\nservice = \"orders\"\n";
 
 fn speaking_http2(orders: &Upstream, more: &str) -> Gateway {
@@ -56,12 +58,8 @@ async fn a_connection_that_broke_is_replaced() {
 async fn upgrades_go_in_http_1_1_all_the_same() {
     let orders = upstream("orders");
     let gateway = speaking_http2(&orders, "");
-    orders.answers(|_| Reply::echo("chat"));
-    let mut raw = gateway.raw().await;
-    raw.write("GET / HTTP/1.1\r\nhost: shop.example\r\nconnection: upgrade\r\nupgrade: chat\r\n\r\n").await;
-    raw.answer().await.is(101);
-    raw.write("hello").await;
-    assert_eq!(raw.bytes(5).await, b"hello");
+    orders.answers(|_| Reply::echo("websocket"));
+    upgrade(gateway.raw().await).await;
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 use gatewright_tests::{Authority, Gateway, Identity, Reply, Upstream, acceptor, setup, until, upstream};
 use http::Version;
 
+use crate::upgrades::upgrade;
+
 const SHOP: &str = "[[api]]\nname = \"shop\"\nservice = \"orders\"\n";
 
 /// A gateway that trusts an authority about the service, shows an identity, and has more settings of the service.
@@ -131,10 +133,6 @@ async fn upgrades_and_trailers_pass_with_tls() {
     let call = tokio::spawn(gateway.http2().await.call("POST", "/shop.Orders/Get").body("a").into_future());
     writer.trailers(&[("grpc-status", "0")]).await;
     assert_eq!(call.await.unwrap().is(200).trailers.unwrap()["grpc-status"], "0");
-    orders.answers(|_| Reply::echo("chat"));
-    let mut raw = gateway.raw().await;
-    raw.write("GET / HTTP/1.1\r\nhost: shop.example\r\nconnection: upgrade\r\nupgrade: chat\r\n\r\n").await;
-    raw.answer().await.is(101);
-    raw.write("hello").await;
-    assert_eq!(raw.bytes(5).await, b"hello");
+    orders.answers(|_| Reply::echo("websocket"));
+    upgrade(gateway.raw().await).await;
 }

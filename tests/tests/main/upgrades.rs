@@ -17,7 +17,8 @@ fn echoing() -> Upstream {
     orders
 }
 
-async fn upgrade(mut raw: Raw) -> Raw {
+/// Asks for another protocol, which is echoed.
+pub(crate) async fn upgrade(mut raw: Raw) -> Raw {
     raw.write("GET /chat HTTP/1.1\r\nhost: shop.example\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n").await;
     raw.answer().await.is(101);
     is_echoed(&mut raw).await;
