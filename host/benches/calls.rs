@@ -96,16 +96,7 @@ impl Asked {
     /// One question; whether the request may go on.
     fn ask(&self, head: &Parts) -> bool {
         let id = http::HeaderValue::from_static("bench");
-        let view = View {
-            id: &id,
-            head,
-            scheme: "http",
-            client: "192.0.2.1",
-            certificate: None,
-            caller: None,
-            body: None,
-            witness: None,
-        };
+        let view = View::of(&id, head, "192.0.2.1");
         match self.local.shared.name.stage {
             Stage::Validation => {
                 matches!(at_once(self.local.check(&view, self.now)), Some(Ok(verdict)) if verdict.is_ok())

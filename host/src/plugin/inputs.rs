@@ -47,6 +47,14 @@ pub(super) type Text<'a> = Option<Cow<'a, str>>;
 /// The values of all slots; few plugins declare more than fit without an allocation.
 pub(super) type Texts<'a> = SmallVec<[Text<'a>; 8]>;
 
+impl<'a> View<'a> {
+    /// Of a request in clear with this head, of which nothing else is known yet.
+    #[must_use]
+    pub fn of(id: &'a HeaderValue, head: &'a Parts, client: &'a str) -> Self {
+        Self { id, head, scheme: "http", client, certificate: None, caller: None, body: None, witness: None }
+    }
+}
+
 impl View<'_> {
     /// The values of a declaration's slots, in their order.
     ///
@@ -246,16 +254,7 @@ mod tests {
     static ID: HeaderValue = HeaderValue::from_static("id");
 
     fn view(head: &Parts) -> View<'_> {
-        View {
-            id: &ID,
-            head,
-            scheme: "http",
-            client: "192.0.2.1",
-            certificate: None,
-            caller: None,
-            body: None,
-            witness: None,
-        }
+        View::of(&ID, head, "192.0.2.1")
     }
 
     #[test]

@@ -38,16 +38,8 @@ fn head(fields: &[(&'static str, &str)]) -> Parts {
 /// Asks about a request whose slots are the fields `a` and `b`.
 fn find(recall: &mut Recall, generation: u64, fields: &[(&'static str, &str)], now: Instant) -> Found {
     let head = head(fields);
-    let view = View {
-        id: &HeaderValue::from_static("id"),
-        head: &head,
-        scheme: "http",
-        client: "192.0.2.1",
-        certificate: None,
-        caller: None,
-        body: None,
-        witness: None,
-    };
+    let id = HeaderValue::from_static("id");
+    let view = View::of(&id, &head, "192.0.2.1");
     let inputs = ["a", "b"].map(|name| Input::Header(http::HeaderName::from_static(name))).to_vec();
     let declaration = Declaration { inputs, ..Declaration::default() };
     recall.find(generation, (&view, &view.texts(&declaration).unwrap()), false, now)
