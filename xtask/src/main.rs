@@ -28,9 +28,9 @@ enum Command {
     /// Measure the gateway beside nginx.
     Bench(bench::Options),
     /// Swap plugins for minutes, half of them broken, under load, and look at the memory afterwards.
-    Soak(soak::Options),
+    Soak(test::Long),
     /// Kill, stop, slow down and remove endpoints under load, and show what clients noticed.
-    Drill(drill::Options),
+    Drill(test::Long),
     /// Run public suites for HTTP/2 and WebSocket.
     Conformance,
     /// Try made-up bytes on all that reads a client's, a plugin's or an operator's.

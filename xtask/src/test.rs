@@ -1,4 +1,6 @@
-//! `cargo xtask test`: the guests, then every test.
+//! `cargo xtask test`: the guests, then every test. And tests that take minutes, one by one.
+
+use std::path::Path;
 
 use anyhow::Result;
 
@@ -18,4 +20,29 @@ pub fn test(arguments: &[String]) -> Result<()> {
     println!("xtask: the workspace's tests");
     let mut cargo = house::workspace_cargo();
     run(cargo.args(["test", "--workspace"]).args(arguments).env("GATEWRIGHT_PLUGINS", plugins))
+}
+
+/// What a test that takes minutes is run with.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Long {
+    /// The debug build of the gateway: quick to make, and slower.
+    #[arg(long)]
+    debug: bool,
+}
+
+/// Runs a test that `test` leaves out, of this name, with a release build of the gateway, and shows what it says.
+///
+/// # Errors
+///
+/// Something does not build, or the test fails.
+pub(crate) fn long(name: &str, options: &Long, plugins: Option<&Path>) -> Result<()> {
+    let mut test = house::workspace_cargo();
+    if !options.debug {
+        println!("xtask: building the gateway in release");
+        run(house::workspace_cargo().args(["build", "--release", "--package", "gatewright"]))?;
+        test.env("GATEWRIGHT_BINARY", house::gateway());
+    }
+    test.envs(plugins.map(|plugins| ("GATEWRIGHT_PLUGINS", plugins)));
+    let arguments = ["test", "--package", "gatewright-tests", "--test", "main", "--", name];
+    run(test.args(arguments).args(["--exact", "--ignored", "--nocapture"]))
 }
