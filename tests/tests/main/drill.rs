@@ -27,7 +27,7 @@ async fn start(endpoints: &Endpoints) -> Arc<Program> {
         connect_timeout = "500ms"
         timeout = "20s"
         probe = {{ http = "/healthz", interval = "200ms", timeout = "500ms", rise = 2, fall = 2 }}
-        ejection = {{ failures = 3, time = "500ms", most_time = "2s" }}
+        ejection = {{ on = ["connect", "reset", "timeout", "500-599"], failures = 3, time = "500ms", most_time = "2s" }}
         retry = {{ on = ["connect", "reset", "timeout", "500-599"], try_timeout = "700ms", budget_least = 50 }}
         [[api]]
         name = "shop"
