@@ -16,8 +16,14 @@ fn srv(names: &Names) -> String {
 
 /// Waits until these are the endpoints of the service, in any order.
 async fn has(gateway: &Gateway, endpoints: &[&Upstream]) {
-    let mut expected: Vec<String> = endpoints.iter().map(|one| one.address().to_string()).collect();
-    expected.sort();
+    let addresses: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
+    has_addresses(gateway, &addresses.iter().map(String::as_str).collect::<Vec<_>>()).await;
+}
+
+/// The same, by their addresses.
+async fn has_addresses(gateway: &Gateway, addresses: &[&str]) {
+    let mut expected = addresses.to_vec();
+    expected.sort_unstable();
     until("the endpoints", async || {
         let service = gateway.service("orders").await;
         let known = service["endpoints"].as_array().unwrap().iter();
@@ -53,6 +59,21 @@ async fn the_addresses_of_a_name_are_endpoints_before_the_first_request() {
     get(&gateway, 4).await;
     assert_eq!(orders.count(), 4);
     assert_eq!(gateway.service("orders").await["search"], serde_json::json!({ "by": "dns" }));
+}
+
+#[tokio::test]
+async fn addresses_of_both_kinds_are_endpoints() {
+    let orders = upstream("orders");
+    let names = names();
+    let here = std::net::Ipv6Addr::LOCALHOST.octets();
+    names.set("orders.test", &[Record::A([127, 0, 0, 1]), Record::Aaaa(here)]);
+    let (port, server) = (port(&orders), names.address());
+    let text = format!("dns = {{ name = \"orders.test\", port = {port}, servers = [\"{server}\"] }}");
+    let gateway = setup(&shop(&text)).start();
+    has_addresses(&gateway, &[&orders.to_string(), &format!("[::1]:{port}")]).await;
+    // Nobody listens at the other one.
+    get(&gateway, 4).await;
+    assert_eq!(orders.count(), 4);
 }
 
 #[tokio::test]
@@ -126,19 +147,33 @@ fn listed(endpoints: &[&Upstream]) -> String {
 
 #[tokio::test]
 async fn endpoints_in_a_file_are_added_drained_and_removed_without_a_failed_request() {
-    let [old, new] = [(); 2].map(|()| upstream("orders"));
-    let gateway = setup(&shop("endpoints_file = \"orders.toml\"")).file("orders.toml", &listed(&[&old])).start();
-    get(&gateway, 2).await;
+    let orders = [(); 2].map(|()| upstream("orders"));
+    let text = shop("endpoints_file = \"orders.toml\"");
+    let gateway = setup(&text).file("orders.toml", &listed(&[&orders[0]])).start();
+    are_exchanged(&gateway, &orders, async |these| gateway.write("orders.toml", listed(these))).await;
+}
+
+#[tokio::test]
+async fn endpoints_of_the_configuration_are_added_drained_and_removed_without_a_failed_request() {
+    let orders = [(); 2].map(|()| upstream("orders"));
+    let text = |these: &[&Upstream]| shop(&listed(these));
+    let gateway = setup(&text(&[&orders[0]])).start();
+    are_exchanged(&gateway, &orders, async |these| gateway.configure(&text(these)).await).await;
+}
+
+/// Lists another endpoint beside the old one, and then that alone, while the old one has a request in hand.
+async fn are_exchanged(gateway: &Gateway, [old, new]: &[Upstream; 2], list: impl AsyncFn(&[&Upstream])) {
+    get(gateway, 2).await;
     let gate = old.holds();
     let held = tokio::spawn(gateway.get("/slow").into_future());
     old.sees_requests(3).await;
-    gateway.write("orders.toml", listed(&[&old, &new]));
-    has(&gateway, &[&old, &new]).await;
-    gateway.write("orders.toml", listed(&[&new]));
-    has(&gateway, &[&new]).await;
+    list(&[old, new]).await;
+    has(gateway, &[old, new]).await;
+    list(&[new]).await;
+    has(gateway, &[new]).await;
     let draining = gateway.service("orders").await["draining"].clone();
     assert_eq!(draining, serde_json::json!([[old.address().to_string(), 1]]));
-    get(&gateway, 5).await;
+    get(gateway, 5).await;
     assert_eq!((old.count(), new.count()), (3, 5));
     gate.open();
     held.await.unwrap().is(200);

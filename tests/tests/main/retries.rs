@@ -91,6 +91,22 @@ async fn a_put_is_sent_twice_only_where_its_body_is_small() {
 }
 
 #[tokio::test]
+async fn a_put_whose_length_nobody_knows_is_sent_once() {
+    let orders = broken_and_well();
+    let gateway = gateway(&orders, &shop("most = 1"));
+    let mut statuses = vec![];
+    for _ in 0..4 {
+        let (call, mut body) = gateway.call("PUT", "/").streamed();
+        let call = tokio::spawn(call.into_future());
+        body.write("small").await;
+        body.end();
+        statuses.push(call.await.unwrap().status.as_u16());
+    }
+    statuses.sort_unstable();
+    assert_eq!((statuses.as_slice(), orders[0].count(), orders[1].count()), ([200, 200, 502, 502].as_slice(), 2, 2));
+}
+
+#[tokio::test]
 async fn a_chosen_status_is_tried_again_and_the_last_one_goes_to_the_client() {
     let orders = [(); 2].map(|()| upstream("orders"));
     orders[0].answers(|_| Reply::status(500));

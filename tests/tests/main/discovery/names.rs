@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 #[derive(Clone, Copy)]
 pub enum Record {
     A([u8; 4]),
+    Aaaa([u8; 16]),
     Srv { priority: u16, weight: u16, port: u16, target: &'static str },
 }
 
@@ -17,6 +18,7 @@ impl Record {
     fn kind(self) -> u16 {
         match self {
             Self::A(_) => 1,
+            Self::Aaaa(_) => 28,
             Self::Srv { .. } => 33,
         }
     }
@@ -24,6 +26,7 @@ impl Record {
     fn data(self) -> Vec<u8> {
         match self {
             Self::A(address) => address.to_vec(),
+            Self::Aaaa(address) => address.to_vec(),
             Self::Srv { priority, weight, port, target } => {
                 let numbers = [priority, weight, port].map(u16::to_be_bytes).concat();
                 [numbers, encoded(target)].concat()
