@@ -16,6 +16,8 @@ use http::{HeaderName, HeaderValue, Method, Request, Uri, Version};
 use crate::strict;
 
 const BOUNDS: Bounds = Bounds { fields: 50, head_bytes: 4096, target_bytes: 1024 };
+/// Of a head that was cleaned: a target's authority has become a field.
+const BOUNDS_AGAIN: Bounds = Bounds { fields: 51, head_bytes: 4096 + 4096, target_bytes: 1024 };
 const TRUSTED: [Cidr; 1] = [Cidr { address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 0)), bits: 8 }];
 /// The gateway as a trusted peer of the next one.
 const OURS: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 9);
@@ -85,7 +87,7 @@ fn is_clean_again(parts: &Parts, cleaned: Cleaned) {
         return;
     }
     let mut again = parts.clone();
-    assert_eq!(head(&mut again, Scheme::Http, &BOUNDS), Ok(cleaned), "{parts:?}");
+    assert_eq!(head(&mut again, Scheme::Http, &BOUNDS_AGAIN), Ok(cleaned), "{parts:?}");
     assert_eq!((&again.uri, &again.headers), (&parts.uri, &parts.headers));
 }
 

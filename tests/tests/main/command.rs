@@ -1,5 +1,7 @@
 //! The command line, as a process of its own.
 
+use std::path::Path;
+
 use gatewright_tests::{Command, Key, Progress, Reply, setup, token, upstream};
 use serde_json::Value;
 
@@ -211,6 +213,18 @@ async fn schema_prints_a_json_schema() {
     for key in ["server", "admin", "log", "plugins", "plugin", "keys", "service", "api"] {
         assert!(schema["properties"][key].is_object(), "{key}");
     }
+}
+
+#[tokio::test]
+async fn the_reference_in_the_docs_is_what_the_schema_says() {
+    let ended = gatewright().run(&["schema", "--markdown"]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.errors);
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(
+        page == ended.output,
+        "`cargo run -p gatewright -- schema --markdown > docs/configuration.md` brings it up to date"
+    );
 }
 
 #[tokio::test]
