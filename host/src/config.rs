@@ -20,6 +20,7 @@ mod keys;
 mod kinds;
 mod limit;
 mod plugin;
+mod reference;
 mod server;
 mod service;
 mod source;
@@ -165,6 +166,12 @@ pub fn schema() -> String {
         schema.insert("title".into(), json!("Gatewright configuration"));
     }
     format!("{schema:#}\n")
+}
+
+/// The same for people: a page in Markdown.
+#[must_use]
+pub fn reference() -> String {
+    reference::page(&record(Config::read).schema())
 }
 
 /// The text of a file, or why there is none.

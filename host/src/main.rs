@@ -38,7 +38,11 @@ enum Command {
         config: PathBuf,
     },
     /// Print the JSON Schema of the configuration, for editors.
-    Schema,
+    Schema {
+        /// Print a page in Markdown for people instead.
+        #[arg(long)]
+        markdown: bool,
+    },
     /// Say what a plugin is: its stages, what it needs, and what it declares for each use of a configuration.
     ///
     /// The exit status is 0 where the file is a plugin (and fits the configuration), else 1.
@@ -63,8 +67,8 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => run(&config),
         Command::Check { config } => check(&config),
-        Command::Schema => {
-            println!("{}", config::schema());
+        Command::Schema { markdown } => {
+            print!("{}", if markdown { config::reference() } else { config::schema() });
             ExitCode::SUCCESS
         }
         Command::Inspect(inspect) => inspect.run(),
