@@ -23,6 +23,7 @@ use crate::tls::Outward;
 mod affinity;
 mod explain;
 pub mod headers;
+mod interim;
 mod outgoing;
 mod pool;
 mod retry;
@@ -37,6 +38,7 @@ pub use retry::worth_holding;
 use retry::{Fault, Tries};
 
 use headers::{Onward, Passage};
+use interim::Interim;
 
 /// A service on one worker.
 pub struct Service {
@@ -109,6 +111,7 @@ pub async fn forward(
     let affinity = affinity::affinity(settings, route, request);
     let mut upgrade = request.upgrade.then(|| upgrade::Client::of(request)).flatten();
     let marks = (request.repeatable, request.upgrade);
+    let interim = Interim::of(request, route, &exchange.busy);
     let mut outbound = Some(outbound(request, &exchange.record));
     let mut tries = Tries::new(service, outbound.as_ref(), affinity, marks);
     let mut lease = tries.first(now, worker.random()).map_err(refuse)?;
@@ -118,7 +121,7 @@ pub async fn forward(
         exchange.record.endpoint = Some(Rc::clone(pool.name()));
         exchange.record.retries = tries.again();
         time.begin(settings, now);
-        let result = attempt((lease, pool), settings, &mut outbound, (&time, now), exchange).await;
+        let result = attempt((lease, pool), settings, &mut outbound, interim.as_deref(), (&time, now), exchange).await;
         let cause = match &result {
             Ok(response) => Some(FailureKind::Status(response.status().as_u16(), 0)),
             Err(fault) => fault.cause,
@@ -214,6 +217,7 @@ async fn attempt(
     (mut lease, pool): (Lease, Rc<Pool>),
     settings: &config::Service,
     outbound: &mut Option<http::Request<Body>>,
+    interim: Option<&Interim>,
     (time, now): (&Time, Instant),
     exchange: &mut Exchange,
 ) -> Result<Response<Incoming>, Fault> {
@@ -228,9 +232,12 @@ async fn attempt(
             }
         };
         let spoken = outbound.as_mut().and_then(|request| version::speak(request, connection.http2()));
-        let Some(request) = spoken.and(outbound.take()) else {
+        let Some(mut request) = spoken.and(outbound.take()) else {
             return Err(Fault::last(Refusal::Broken("the authority is none of HTTP/2".into())));
         };
+        if let Some(interim) = interim.filter(|_| connection.http2().is_none()) {
+            interim.listen(&mut request);
+        }
         match connection.send(request, time.of_try).await {
             Some(Ok(response)) => {
                 match response.status().as_u16() {

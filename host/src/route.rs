@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::HeaderMap;
 use http::uri::Uri;
+use http::{HeaderMap, HeaderName};
 
 use crate::balance::hash;
 use crate::forward::Service;
@@ -38,6 +38,12 @@ impl Route {
             Ok(Decision::Forward(target)) => Some(target),
             _ => None,
         }
+    }
+
+    /// The fields that the plugin takes off the service's response or puts others in place of.
+    pub fn removed_of_response(&self) -> impl Iterator<Item = &HeaderName> {
+        let edits = self.target().and_then(|target| target.response.as_ref());
+        edits.into_iter().flat_map(|edits| edits.remove.iter().chain(edits.set.iter().map(|(name, _)| name)))
     }
 
     /// Changes the fields of the service's response as the plugin said.

@@ -37,6 +37,7 @@ fn settings(weights: &[u32]) -> config::Service {
         tls: None,
         http2: false,
         http2_ping: None,
+        interim_responses: false,
         idle_connections: 64,
         warm: 0,
         idle_timeout: Duration::from_secs(55),

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use super::interim::Interim;
+
 /// A worker's time in milliseconds. It stands still while the worker does: no client is closed because a worker was late.
 #[derive(Clone, Default)]
 pub(super) struct Clock(Arc<AtomicU64>);
@@ -41,6 +43,8 @@ pub(super) struct Activity {
     stuck: AtomicU64,
     /// Whether no request may come any more.
     last: AtomicBool,
+    /// What waits to be said before an answer.
+    pub(super) interim: Interim,
 }
 
 const NEVER: u64 = u64::MAX;
@@ -50,7 +54,7 @@ impl Activity {
         let since = AtomicU64::new(clock.now());
         let (requests, stuck) = (AtomicUsize::new(0), AtomicU64::new(NEVER));
         let (in_head, framed, new, last) = (true.into(), false.into(), true.into(), false.into());
-        Self { clock, requests, in_head, framed, since, new, stuck, last }
+        Self { clock, requests, in_head, framed, since, new, stuck, last, interim: Interim::default() }
     }
 
     fn mark(&self) {

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use super::accept::Counted;
 use super::activity::{Activity, Clock, Ending, InFlight};
+use super::interim::Early;
 
 /// How long a connection that was accepted just before the end may take for its first request's head.
 const LAST_HEAD: Duration = Duration::from_secs(1);
@@ -143,6 +144,11 @@ impl Busy {
     #[must_use]
     pub fn ending(&self) -> Ending {
         self.in_flight.ending()
+    }
+
+    /// Leave to say something to a client of HTTP/1.1 before it is answered.
+    pub fn early(&self) -> Early {
+        Early::new(Arc::clone(self.link.activity()), self.link.shared.waker.borrow().clone())
     }
 
     /// Drives an upgraded connection to its end; none where it was closed before.

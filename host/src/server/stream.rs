@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use rustls::pki_types::CertificateDer;
@@ -13,6 +13,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::activity::Activity;
 use super::gather::poll_write_parts;
+use super::interim::Moment;
 use crate::clean::Scheme;
 
 /// What an HTTP/2 client with prior knowledge says first (RFC 9113, section 3.4).
@@ -112,11 +113,13 @@ pub(super) struct Stream {
     inner: Io,
     first: Bytes,
     activity: Arc<Activity>,
+    /// Whether all that was written before has been flushed.
+    flushed: bool,
 }
 
 impl Stream {
     pub(super) fn new(inner: Io, activity: Arc<Activity>) -> Self {
-        Self { inner, first: Bytes::new(), activity }
+        Self { inner, first: Bytes::new(), activity, flushed: true }
     }
 
     /// Reads until it is clear how the client speaks. Has no timer of its own.
@@ -132,6 +135,13 @@ impl Stream {
                 return Ok(if preface { Protocol::Http2 } else { Protocol::Http1 });
             }
         }
+    }
+
+    /// Lets interim responses that wait go first.
+    fn poll_interim(&mut self, cx: &mut Context<'_>, moment: Moment) -> Poll<io::Result<()>> {
+        let written = self.activity.interim.poll_write(&mut self.inner, cx, moment);
+        self.activity.offered(written.is_ready());
+        written
     }
 }
 
@@ -154,6 +164,11 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.activity.interim.waits() {
+            let flushed = self.flushed;
+            ready!(self.poll_interim(cx, Moment::Write { flushed }))?;
+        }
+        self.flushed = false;
         let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
         self.activity.offered(written.is_ready());
         written
@@ -164,6 +179,11 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.activity.interim.waits() {
+            let flushed = self.flushed;
+            ready!(self.poll_interim(cx, Moment::Write { flushed }))?;
+        }
+        self.flushed = false;
         let written = poll_write_parts(Pin::new(&mut self.inner), cx, parts);
         self.activity.offered(written.is_ready());
         written
@@ -174,6 +194,10 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.flushed = true;
+        if self.activity.interim.waits() {
+            ready!(self.poll_interim(cx, Moment::Flush))?;
+        }
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 
