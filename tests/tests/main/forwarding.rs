@@ -373,3 +373,20 @@ async fn a_service_of_http_1_0_is_answered_in_the_gateways_own_version_on_a_conn
         assert!(answer.field("via").unwrap().starts_with("1.0 "), "{}", answer.head);
     }
 }
+
+#[tokio::test]
+async fn a_response_may_have_a_hundred_fields_and_no_more() {
+    let orders = raw_upstream("orders");
+    let gateway = gateway([&orders], SHOP);
+    let mut client = gateway.raw().await;
+    for (count, status) in [(100, 200), (101, 502)] {
+        client.write("GET / HTTP/1.1\r\nhost: shop.example\r\n\r\n").await;
+        let mut service = orders.accept().await;
+        service.head().await;
+        let fields: String = (2..count).map(|number| format!("x-{number}: {number}\r\n")).collect();
+        service.write(format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n{fields}\r\nok")).await;
+        let answer = client.answer().await.is(status);
+        let passed = (2..count).filter(|number| answer.field(&format!("x-{number}")) == Some(&number.to_string()));
+        assert_eq!(passed.count(), if status == 200 { 98 } else { 0 }, "{}", answer.head);
+    }
+}
