@@ -30,6 +30,7 @@ mod interim;
 mod links;
 pub mod proxied;
 mod stream;
+mod taking;
 
 pub use accept::{Accepted, Connections, House, Inbox, Listener, accept, bind};
 pub use activity::Ending;
@@ -64,7 +65,12 @@ impl Terms {
             head_bytes: server.head_bytes,
             trusted: server.trusted.clone().into(),
             tls,
-            most: links::Most { head: server.head_timeout, idle: server.idle_timeout, send: server.send_timeout },
+            most: links::Most {
+                head: server.head_timeout,
+                idle: server.idle_timeout,
+                send: server.send_timeout,
+                send_rate: server.send_rate,
+            },
             http2_streams: u32::try_from(server.http2_streams).unwrap_or(u32::MAX),
             proxy_protocol: server.proxy_protocol,
         }

@@ -57,6 +57,8 @@ pub struct Server {
     pub proxy_protocol: bool,
     /// How long a client may take no bytes of an answer that waits for it.
     pub send_timeout: Duration,
+    /// Bytes a second that a client must take of answers that wait for it, after a grace of five seconds; zero: any.
+    pub send_rate: u64,
     /// Bytes a second that a request body must bring on average, after the first five seconds; zero: any.
     pub body_rate: u64,
     /// Streams that one HTTP/2 client may have open.
@@ -136,6 +138,12 @@ impl Server {
                 "The longest a client may take no bytes of an answer.",
                 seconds(60),
                 &TIMEOUT,
+            ),
+            send_rate: t.or(
+                "send_rate",
+                "Bytes a second that a client must take of an answer that waits for it, after five seconds of grace; 0: any.",
+                256,
+                &Size(0..=1 << 30),
             ),
             body_rate: t.or(
                 "body_rate",

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::interim::Interim;
+use super::taking::Taking;
 
 /// A worker's time in milliseconds. It stands still while the worker does: no client is closed because a worker was late.
 #[derive(Clone, Default)]
@@ -17,12 +18,12 @@ impl Clock {
         self.0.store(self.0.load(Relaxed).saturating_add(passed), Relaxed);
     }
 
-    fn now(&self) -> u64 {
+    pub(super) fn now(&self) -> u64 {
         self.0.load(Relaxed)
     }
 }
 
-fn milliseconds(time: Duration) -> u64 {
+pub(super) fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -39,22 +40,21 @@ pub(super) struct Activity {
     since: AtomicU64,
     /// Whether no request has come yet.
     new: AtomicBool,
-    /// When the client stopped to take bytes; [`NEVER`]: it takes them.
-    stuck: AtomicU64,
+    /// How slowly the client takes bytes.
+    taking: Taking,
     /// Whether no request may come any more.
     last: AtomicBool,
     /// What waits to be said before an answer.
     pub(super) interim: Interim,
 }
 
-const NEVER: u64 = u64::MAX;
-
 impl Activity {
-    pub(super) fn new(clock: Clock) -> Self {
+    /// The client must take `least` bytes a second; zero: any.
+    pub(super) fn new(clock: Clock, least: u64) -> Self {
         let since = AtomicU64::new(clock.now());
-        let (requests, stuck) = (AtomicUsize::new(0), AtomicU64::new(NEVER));
+        let (requests, taking) = (AtomicUsize::new(0), Taking::new(least));
         let (in_head, framed, new, last) = (true.into(), false.into(), true.into(), false.into());
-        Self { clock, requests, in_head, framed, since, new, stuck, last, interim: Interim::default() }
+        Self { clock, requests, in_head, framed, since, new, taking, last, interim: Interim::default() }
     }
 
     fn mark(&self) {
@@ -70,14 +70,9 @@ impl Activity {
         }
     }
 
-    /// Bytes were offered to the client, and it took some or none.
-    pub(super) fn offered(&self, taken: bool) {
-        let stuck = self.stuck.load(Relaxed);
-        match taken {
-            true if stuck != NEVER => self.stuck.store(NEVER, Relaxed),
-            false if stuck == NEVER => self.stuck.store(self.clock.now(), Relaxed),
-            _ => {}
-        }
+    /// Bytes were offered to the client; it took so many, or none.
+    pub(super) fn offered(&self, taken: Option<usize>) {
+        self.taking.offered(taken, &self.clock);
     }
 
     /// Whether no request has come yet.
@@ -85,10 +80,9 @@ impl Activity {
         self.new.load(Relaxed)
     }
 
-    /// Whether the client has taken none of the bytes that wait for it for longer than it may.
-    pub(super) fn is_stuck(&self, most: Duration) -> bool {
-        let since = self.stuck.load(Relaxed);
-        since != NEVER && self.clock.now().saturating_sub(since) > milliseconds(most)
+    /// Whether the client has taken none of the bytes that wait for it for longer than it may, or too few of them.
+    pub(super) fn takes_slowly(&self, most: Duration) -> bool {
+        self.taking.is_slow(most, &self.clock)
     }
 
     /// The client speaks HTTP/2.
@@ -160,7 +154,7 @@ mod tests {
 
     fn activity() -> (Clock, Arc<Activity>) {
         let clock = Clock::default();
-        (clock.clone(), Arc::new(Activity::new(clock)))
+        (clock.clone(), Arc::new(Activity::new(clock, 0)))
     }
 
     fn pass(clock: &Clock, time: Duration) {
@@ -207,21 +201,6 @@ mod tests {
         activity.bytes();
         pass(&clock, HEAD * 2);
         assert!(!activity.is_overdue(HEAD, IDLE));
-    }
-
-    #[test]
-    fn a_client_must_take_bytes_that_wait_for_it() {
-        let (clock, activity) = activity();
-        activity.offered(false);
-        pass(&clock, IDLE);
-        assert!(!activity.is_stuck(IDLE));
-        activity.offered(true);
-        activity.offered(false);
-        pass(&clock, IDLE);
-        assert!(!activity.is_stuck(IDLE));
-        activity.offered(false);
-        pass(&clock, TICK);
-        assert!(activity.is_stuck(IDLE));
     }
 
     #[test]

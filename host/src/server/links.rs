@@ -38,7 +38,7 @@ pub(super) struct Links {
     ended: Notify,
 }
 
-/// How long a client may take.
+/// How slow a client may be.
 #[derive(Clone, Copy)]
 pub(super) struct Most {
     /// For a request's head.
@@ -47,6 +47,8 @@ pub(super) struct Most {
     pub(super) idle: Duration,
     /// To take bytes of an answer that wait for it.
     pub(super) send: Duration,
+    /// How many of these it must take a second; zero: any.
+    pub(super) send_rate: u64,
 }
 
 struct Shared {
@@ -73,7 +75,7 @@ impl Links {
         let number = self.next.get();
         self.next.set(number + 1);
         let shared = Rc::new(Shared {
-            activity: Arc::new(Activity::new(self.clock.clone())),
+            activity: Arc::new(Activity::new(self.clock.clone(), most.send_rate)),
             most,
             order: Cell::new(Order::Serve),
             waker: RefCell::default(),
@@ -82,13 +84,13 @@ impl Links {
         Rc::new(Link { links: Rc::clone(self), number, shared, _counted: counted })
     }
 
-    /// Closes the connections of clients that have been silent, or have taken nothing, for too long.
+    /// Closes the connections of clients that have been silent for too long, or take answers too slowly.
     pub(super) fn close_overdue(&self) {
         for shared in self.open.borrow().values() {
-            let Most { head, idle, send } = shared.most;
+            let Most { head, idle, send, .. } = shared.most;
             // A new connection of a gateway that ends has little time to begin its request.
             let head = if shared.order.get() == Order::Drain { head.min(LAST_HEAD) } else { head };
-            if shared.activity.is_overdue(head, idle) || shared.activity.is_stuck(send) {
+            if shared.activity.is_overdue(head, idle) || shared.activity.takes_slowly(send) {
                 shared.order(Order::Close);
             }
         }

@@ -140,8 +140,16 @@ impl Stream {
     /// Lets interim responses that wait go first.
     fn poll_interim(&mut self, cx: &mut Context<'_>, moment: Moment) -> Poll<io::Result<()>> {
         let written = self.activity.interim.poll_write(&mut self.inner, cx, moment);
-        self.activity.offered(written.is_ready());
+        self.activity.offered(written.is_ready().then_some(0));
         written
+    }
+}
+
+/// How many bytes a client took; none: it takes no more for now.
+fn taken(written: &Poll<io::Result<usize>>) -> Option<usize> {
+    match written {
+        Poll::Ready(written) => Some(written.as_ref().map_or(0, |count| *count)),
+        Poll::Pending => None,
     }
 }
 
@@ -170,7 +178,7 @@ impl AsyncWrite for Stream {
         }
         self.flushed = false;
         let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
-        self.activity.offered(written.is_ready());
+        self.activity.offered(taken(&written));
         written
     }
 
@@ -185,7 +193,7 @@ impl AsyncWrite for Stream {
         }
         self.flushed = false;
         let written = poll_write_parts(Pin::new(&mut self.inner), cx, parts);
-        self.activity.offered(written.is_ready());
+        self.activity.offered(taken(&written));
         written
     }
 

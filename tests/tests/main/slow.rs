@@ -14,12 +14,7 @@ const SLOW: usize = 500;
 const DRIP: Duration = Duration::from_millis(250);
 /// Bytes of an answer: more than what the buffers on the way to a slow reader take.
 const LARGE: usize = 512 * 1024;
-const SHOP: &str = r#"
-    server = { head_timeout = "1s", body_timeout = "1s", send_timeout = "1s", idle_timeout = "1h" }
-    [[api]]
-    name = "shop"
-    service = "orders"
-"#;
+const SHOP: &str = "[[api]]\nname = \"shop\"\nservice = \"orders\"\n";
 
 /// What slow clients are slow in.
 #[derive(Clone, Copy)]
@@ -32,6 +27,20 @@ enum Mode {
     Dripping,
     /// They take an answer byte by byte.
     Reading,
+    /// They take an answer steadily, never pausing for long.
+    Sipping,
+}
+
+impl Mode {
+    /// What clients are held to.
+    fn settings(self) -> &'static str {
+        match self {
+            Self::Sipping => r#"server = { send_timeout = "1h", send_rate = "1MiB", idle_timeout = "1h" }"#,
+            _ => {
+                r#"server = { head_timeout = "1s", body_timeout = "1s", send_timeout = "1s", send_rate = 0, idle_timeout = "1h" }"#
+            }
+        }
+    }
 }
 
 #[tokio::test]
@@ -54,12 +63,17 @@ async fn five_hundred_slow_readers_are_closed_and_nobody_notices() {
     besiege(Mode::Reading).await;
 }
 
+#[tokio::test]
+async fn five_hundred_readers_that_sip_are_closed_and_nobody_notices() {
+    besiege(Mode::Sipping).await;
+}
+
 async fn besiege(mode: Mode) {
     /// They are many: one siege at a time is enough for a small machine.
     static ONE: Mutex<()> = Mutex::const_new(());
     let _one = ONE.lock().await;
     let orders = orders();
-    let gateway = gateway([&orders], SHOP);
+    let gateway = gateway([&orders], &format!("{}\n{SHOP}", mode.settings()));
     let over = Arc::new(AtomicBool::new(false));
     let mut slow = Vec::new();
     for _ in 0..SLOW {
@@ -92,7 +106,7 @@ async fn begun(gateway: &Gateway, mode: Mode) -> Raw {
     let first = match mode {
         Mode::Head => "GET / HTTP/1.1\r\nhost: shop.example\r\nx: ",
         Mode::Pausing | Mode::Dripping => "POST / HTTP/1.1\r\nhost: shop.example\r\ncontent-length: 100000\r\n\r\nx",
-        Mode::Reading => "GET /large HTTP/1.1\r\nhost: shop.example\r\n\r\n",
+        Mode::Reading | Mode::Sipping => "GET /large HTTP/1.1\r\nhost: shop.example\r\n\r\n",
     };
     raw.write(first).await;
     raw
@@ -105,6 +119,7 @@ async fn is_slow(mut raw: Raw, mode: Mode, over: Arc<AtomicBool>) {
             Mode::Head | Mode::Dripping => drop(raw.write("y").await),
             Mode::Pausing => {}
             Mode::Reading => drop(raw.reads(8).await),
+            Mode::Sipping => drop(raw.reads(4096).await),
         }
         tokio::time::sleep(DRIP).await;
     }
@@ -114,7 +129,7 @@ async fn is_slow(mut raw: Raw, mode: Mode, over: Arc<AtomicBool>) {
         // What it wrote behind the answer may have cost it that.
         Mode::Dripping if said.is_empty() => {}
         Mode::Pausing | Mode::Dripping => assert!(said.starts_with("HTTP/1.1 408 "), "{said}"),
-        Mode::Reading => assert!(said.len() < LARGE, "all of it"),
+        Mode::Reading | Mode::Sipping => assert!(said.len() < LARGE, "all of it"),
     }
 }
 

@@ -36,7 +36,7 @@ impl AsyncWrite for Taker {
 }
 
 fn activity() -> Arc<Activity> {
-    Arc::new(Activity::new(Clock::default()))
+    Arc::new(Activity::new(Clock::default(), 0))
 }
 
 /// What a client with so much room gets at that moment, and whether hyper may go on.
