@@ -30,6 +30,7 @@ mod interim;
 mod links;
 pub mod proxied;
 mod stream;
+mod streams;
 mod taking;
 
 pub use accept::{Accepted, Connections, House, Inbox, Listener, accept, bind};
@@ -40,6 +41,7 @@ pub use interim::{Early, Voice};
 pub use links::Busy;
 use links::{Link, Links};
 use stream::{Io, Protocol, Stream};
+use streams::Streams;
 
 /// How often a worker writes its access lines and closes what is idle.
 const TICK: Duration = Duration::from_millis(250);
@@ -196,14 +198,15 @@ where
     S::Future: 'static,
     S::Error: std::error::Error + Send + Sync,
 {
-    let connection = hyper::server::conn::http2::Builder::new(LocalExecutor)
+    let streams = Streams { next: Rc::clone(link.next()), most: terms.most.send };
+    let connection = hyper::server::conn::http2::Builder::new(streams)
         .max_concurrent_streams(terms.http2_streams)
         .max_header_list_size(u32::try_from(terms.head_bytes).unwrap_or(u32::MAX))
         .serve_connection(TokioIo::new(stream), answer);
     link.drive(pin!(connection), |connection| connection.graceful_shutdown()).await
 }
 
-/// Runs a connection's streams on its own worker.
+/// Runs what a connection to a service consists of on its own worker.
 #[derive(Clone, Copy)]
 pub(crate) struct LocalExecutor;
 

@@ -135,6 +135,7 @@ impl Body for Outgoing {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, OutgoingFault>>> {
         let this = self.get_mut();
+        this.exchange.busy.offered(false);
         let frame = match &mut this.source {
             Source::Own(bytes) if bytes.is_empty() => return Poll::Ready(None),
             Source::Own(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
@@ -149,6 +150,7 @@ impl Body for Outgoing {
         };
         match &frame {
             Some(Ok(frame)) => {
+                this.exchange.busy.offered(true);
                 this.exchange.record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
             }
             Some(Err(fault)) => this.exchange.record.reason = Some(fault.to_string().into()),

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use super::accept::Counted;
 use super::activity::{Activity, Clock, Ending, InFlight};
 use super::interim::Early;
+use super::streams::{Next, Steps};
 
 /// How long a connection that was accepted just before the end may take for its first request's head.
 const LAST_HEAD: Duration = Duration::from_secs(1);
@@ -81,7 +82,7 @@ impl Links {
             waker: RefCell::default(),
         });
         self.open.borrow_mut().insert(number, Rc::clone(&shared));
-        Rc::new(Link { links: Rc::clone(self), number, shared, _counted: counted })
+        Rc::new(Link { links: Rc::clone(self), number, shared, next: Rc::default(), _counted: counted })
     }
 
     /// Closes the connections of clients that have been silent for too long, or take answers too slowly.
@@ -120,6 +121,7 @@ pub(super) struct Link {
     links: Rc<Links>,
     number: u64,
     shared: Rc<Shared>,
+    next: Rc<Next>,
     _counted: Counted,
 }
 
@@ -127,13 +129,23 @@ pub(super) struct Link {
 pub struct Busy {
     link: Rc<Link>,
     in_flight: InFlight,
+    /// None: the client does not speak HTTP/2.
+    steps: Option<Rc<Steps>>,
 }
 
 impl Busy {
     /// One thing more that keeps the same connection busy.
     #[must_use]
     pub fn another(&self) -> Self {
-        self.link.busy()
+        let in_flight = self.link.activity().request();
+        Self { link: Rc::clone(&self.link), in_flight, steps: None }
+    }
+
+    /// A part of the answer is the client's to take, or it has taken all that there was.
+    pub fn offered(&self, waits: bool) {
+        if let Some(steps) = &self.steps {
+            steps.offered(waits);
+        }
     }
 
     /// Whether its request is the connection's last.
@@ -162,7 +174,14 @@ impl Busy {
 impl Link {
     /// A request has come on it.
     pub(super) fn busy(self: &Rc<Self>) -> Busy {
-        Busy { link: Rc::clone(self), in_flight: self.shared.activity.request() }
+        let activity = self.activity();
+        let steps = activity.is_framed().then(|| self.next.begin());
+        Busy { link: Rc::clone(self), in_flight: activity.request(), steps }
+    }
+
+    /// What a request that comes over HTTP/2 and the task that answers it share.
+    pub(super) fn next(&self) -> &Rc<Next> {
+        &self.next
     }
 
     /// What the connection is doing.

@@ -303,3 +303,24 @@ async fn a_client_that_resets_its_stream_ends_its_request_at_the_service() {
     gate.open();
     connection.get("/").await.is(200);
 }
+
+#[tokio::test]
+async fn a_stream_whose_client_opens_no_window_is_reset_and_the_others_go_on() {
+    /// RFC 9113, section 7.
+    const CANCEL: u32 = 8;
+    let orders = upstream("orders");
+    let gateway = gateway([&orders], &format!("server = {{ send_timeout = \"300ms\" }}\n{SHOP}"));
+    let mut raw = connect(&gateway).await;
+    // No window for any stream.
+    raw.write(frame(kind::SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])).await;
+    is_served(&mut raw, 1).await;
+    // This one's service takes its time, which is not the client's fault.
+    let gate = orders.holds();
+    raw.write(request(3, &fields(GOOD))).await;
+    let reset = raw.frame(|frame| frame.kind == kind::RST_STREAM).await.expect("a reset");
+    assert_eq!((reset.stream, reset.code()), (1, Some(CANCEL)));
+    gate.open();
+    raw.write(frame(kind::WINDOW_UPDATE, 0, 3, &[0, 0, 1, 0])).await;
+    let data = raw.frame(|frame| frame.kind == kind::DATA || frame.kind == kind::RST_STREAM).await.expect("an answer");
+    assert_eq!((data.kind, data.stream, data.payload.as_slice()), (kind::DATA, 3, &b"orders"[..]));
+}
