@@ -45,7 +45,7 @@ pub struct Streaming {
     pace: Pace,
     /// What no client may say, in trailers either.
     stripped: Option<Rc<Stripped>>,
-    /// The connection that it comes over.
+    /// The connection that it comes over; none: it has a length, and so no trailers.
     connection: Option<Ending>,
 }
 
@@ -57,10 +57,14 @@ impl Streaming {
 }
 
 impl Body {
-    /// Says over which connection it comes: that ends if it has trailers.
+    /// Says over which connection it comes: that ends if it has trailers, and if it is answered before it is known whether it has.
     pub fn comes_over(&mut self, busy: &Busy) {
-        if let Self::Streaming(streaming) = self {
-            streaming.connection = Some(busy.ending());
+        if let Self::Streaming(streaming) = self
+            && streaming.size_hint().exact().is_none()
+        {
+            let connection = busy.ending();
+            connection.awaits_trailers(true);
+            streaming.connection = Some(connection);
         }
     }
 
@@ -144,7 +148,12 @@ impl http_body::Body for Streaming {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(frame) => {
                 self.pause.reset();
-                let Some(frame) = frame else { return Poll::Ready(None) };
+                let Some(frame) = frame else {
+                    if let Some(connection) = &self.connection {
+                        connection.awaits_trailers(false);
+                    }
+                    return Poll::Ready(None);
+                };
                 let mut frame = frame?;
                 if let Some(trailers) = frame.trailers_mut() {
                     // hyper takes an empty line within them for their end, and forgets what it read behind it: where that is

@@ -44,6 +44,8 @@ pub(super) struct Activity {
     taking: Taking,
     /// Whether no request may come any more.
     last: AtomicBool,
+    /// Whether the body of the request that is being answered may still have trailers.
+    in_body: AtomicBool,
     /// What waits to be said before an answer.
     pub(super) interim: Interim,
 }
@@ -54,7 +56,8 @@ impl Activity {
         let since = AtomicU64::new(clock.now());
         let (requests, taking) = (AtomicUsize::new(0), Taking::new(least));
         let (in_head, framed, new, last) = (true.into(), false.into(), true.into(), false.into());
-        Self { clock, requests, in_head, framed, since, new, taking, last, interim: Interim::default() }
+        let (in_body, interim) = (false.into(), Interim::default());
+        Self { clock, requests, in_head, framed, since, new, taking, last, in_body, interim }
     }
 
     fn mark(&self) {
@@ -108,6 +111,11 @@ impl Activity {
         self.last.load(Relaxed)
     }
 
+    /// Whether that may still turn out: its body has not come whole.
+    pub(super) fn may_be_last(&self) -> bool {
+        self.is_last() || self.in_body.load(Relaxed)
+    }
+
     /// Whether the client has been silent for longer than it may.
     pub(super) fn is_overdue(&self, head: Duration, idle: Duration) -> bool {
         let most = if self.in_head.load(Relaxed) { head } else { idle };
@@ -136,6 +144,11 @@ impl Ending {
         if !self.0.framed.load(Relaxed) {
             self.0.last.store(true, Relaxed);
         }
+    }
+
+    /// Whether it is unknown yet if another may come, because the request's body may have trailers and is still coming. HTTP/1 only.
+    pub fn awaits_trailers(&self, awaits: bool) {
+        self.0.in_body.store(awaits && !self.0.framed.load(Relaxed), Relaxed);
     }
 }
 

@@ -148,10 +148,10 @@ impl Busy {
         }
     }
 
-    /// Whether its request is the connection's last.
+    /// Whether its request is the connection's last, as far as that is known when it is answered.
     #[must_use]
     pub fn is_last(&self) -> bool {
-        self.link.activity().is_last()
+        self.link.activity().may_be_last()
     }
 
     /// The connection, for what finds later that it must end.

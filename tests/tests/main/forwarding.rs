@@ -184,6 +184,31 @@ async fn trailers_go_both_ways() {
 }
 
 #[tokio::test]
+async fn no_request_behind_trailers_is_answered_even_if_they_come_behind_the_answer() {
+    const BEGUN: &str = "POST / HTTP/1.1\r\nhost: shop.example\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
+    const NEXT: &str = "GET /next HTTP/1.1\r\nhost: shop.example\r\n\r\n";
+    const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    let orders = raw_upstream("orders");
+    let gateway = gateway([&orders], SHOP);
+    let mut client = gateway.raw().await;
+    client.write(BEGUN).await;
+    let mut service = orders.accept().await;
+    // A body that has come whole, without any: the connection goes on.
+    service.until("hello\r\n").await;
+    client.write("0\r\n\r\n").await;
+    service.until("0\r\n\r\n").await;
+    service.write(OK).await;
+    assert_eq!(client.answer().await.is(200).field("connection"), None);
+    // The service has heard enough, and nobody knows yet what will follow.
+    client.write(BEGUN).await;
+    service.until("hello\r\n").await;
+    service.write(OK).await;
+    assert_eq!(client.answer().await.is(200).field("connection"), Some("close"));
+    client.write(["0\r\nx-sum: 1\r\n\r\n", NEXT].concat()).await;
+    assert!(client.end().await.is_empty());
+}
+
+#[tokio::test]
 async fn trailers_cannot_smuggle_identity() {
     let orders = upstream("orders");
     let text = format!(
