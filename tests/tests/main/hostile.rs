@@ -47,8 +47,12 @@ const KINDS: [&str; 5] = ["trap", "time", "memory", "answer", "suspended"];
 
 /// A thousand requests, each answered as it should be.
 async fn a_thousand(connection: &Connection, target: &str) {
+    a_thousand_say(connection, target, "good").await;
+}
+
+async fn a_thousand_say(connection: &Connection, target: &str, text: &str) {
     for _ in 0..1_000 {
-        connection.get(target).await.is(200).says("good");
+        connection.get(target).await.is(200).says(text);
     }
 }
 
@@ -329,8 +333,9 @@ async fn a_file_that_is_rewritten_in_place_piece_by_piece_is_taken_when_it_is_wh
     file.write_all(&[*last]).unwrap();
     drop(file);
     gateway.serves("one", &better).await;
-    connection.get("/").await.is(200).says("better");
+    a_thousand_say(&connection, "/", "better").await;
     assert_eq!(gateway.plugin("one", |_| true).await.number("versions"), 2);
+    assert_eq!(gateway.metric("gatewright_plugin_swaps_total{plugin=\"one\",outcome=\"live\"}").await, 1.0);
 }
 
 #[test]
