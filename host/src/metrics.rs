@@ -12,7 +12,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 use self::workers::Workers;
 
@@ -240,6 +240,12 @@ struct SwapLabels {
     outcome: &'static str,
 }
 
+/// Which plugin.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PluginLabels {
+    plugin: Arc<str>,
+}
+
 /// How a call of a plugin failed.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct FailureLabels {
@@ -258,6 +264,7 @@ struct ReloadLabels {
 pub struct Metrics {
     workers: Arc<Workers>,
     swaps: Family<SwapLabels, Counter>,
+    live_after: Family<PluginLabels, Gauge<f64, AtomicU64>>,
     failures: Family<FailureLabels, Counter>,
     reloads: Family<ReloadLabels, Counter>,
     connections: Counter,
@@ -287,6 +294,11 @@ impl Metrics {
     /// Counts what became of a plugin file: `live`, `rejected`, `removed`, `rolled-back`.
     pub fn swap(&self, plugin: &Arc<str>, outcome: &'static str) {
         self.swaps.get_or_create(&SwapLabels { plugin: Arc::clone(plugin), outcome }).inc();
+    }
+
+    /// Notes how long the newest version of a plugin took from the last change of its file until it served.
+    pub fn live_after(&self, plugin: &Arc<str>, time: Duration) {
+        self.live_after.get_or_create(&PluginLabels { plugin: Arc::clone(plugin) }).set(time.as_secs_f64());
     }
 
     /// Counts a call that gave no verdict, by its kind.
@@ -323,6 +335,8 @@ impl Metrics {
     pub fn registry(&self) -> Registry {
         let mut registry = Registry::with_prefix("gatewright");
         registry.register("plugin_swaps", "Plugin files by what became of them", self.swaps.clone());
+        let live_after = "Time from the last change of a plugin's file to its serving, of the newest version";
+        registry.register_with_unit("plugin_live_after", live_after, Unit::Seconds, self.live_after.clone());
         registry.register("plugin_failures", "Calls of a plugin that gave no verdict", self.failures.clone());
         registry.register("reloads", "Configurations by what became of them", self.reloads.clone());
         registry.register("connections", "Client connections accepted", self.connections.clone());

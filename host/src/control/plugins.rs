@@ -174,7 +174,8 @@ impl Control {
         let used = self.uses.values().any(|used| used.version.name == *name);
         let Some(plugin) = self.plugins.get_mut(name) else { return };
         let before = plugin.live.take().filter(|before| before.digest != version.digest);
-        let milliseconds = u64::try_from(noticed.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let time = noticed.elapsed();
+        let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         *plugin = Plugin {
             live: Some(Arc::clone(version)),
             // A newer file may be on its way.
@@ -188,6 +189,7 @@ impl Control {
         };
         plugin.note(Some(version.hex()), "live", None);
         self.metrics.swap(name, "live");
+        self.metrics.live_after(name, time);
         tracing::info!(plugin = &**name, digest = version.hex(), milliseconds, used, "plugin is live");
     }
 

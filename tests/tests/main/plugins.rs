@@ -51,7 +51,10 @@ async fn a_plugin_that_is_missing_is_503_until_it_is_dropped_in() {
     gateway.get("/").await.is(200).says("first");
     gateway.admin("/readyz").await.is(200);
     let plugin = gateway.plugin("one", |plugin| plugin.state == "live").await;
-    assert!(plugin.number("live_after_ms") < 10_000, "{}", plugin.json);
+    let milliseconds = plugin.number("live_after_ms");
+    assert!(milliseconds < 10_000, "{}", plugin.json);
+    let seconds = gateway.metric("gatewright_plugin_live_after_seconds{plugin=\"one\"}").await;
+    assert_eq!((seconds * 1000.0) as u64, milliseconds);
 }
 
 #[tokio::test]
