@@ -148,7 +148,26 @@ fn request(id: usize) -> anyhow::Result<Parts> {
     Ok(request.body(())?.into_parts().0)
 }
 
+/// As many questions as `GATEWRIGHT_CALLS` says, for a tool that counts instructions: `routing called 1000`. Its difference for
+/// two counts is what the questions cost.
+fn counted(wanted: &str) -> anyhow::Result<()> {
+    let [stage, how, count] = wanted.split(' ').collect::<Vec<_>>()[..] else {
+        anyhow::bail!("GATEWRIGHT_CALLS: {wanted:?} is no stage, `called` or `remembered`, and count")
+    };
+    let stage =
+        Stage::ALL.into_iter().find(|known| known.name() == stage).context("GATEWRIGHT_CALLS: no such stage")?;
+    let engine = Engine::new(std::env::var_os("GATEWRIGHT_CACHE").map(PathBuf::from), Arc::default())?;
+    let (asked, head) = (Asked::new(&engine, stage, how == "remembered")?, request(1)?);
+    for _ in 0..count.parse::<u32>()? {
+        anyhow::ensure!(asked.ask(black_box(&head)), "the request is refused");
+    }
+    Ok(())
+}
+
 fn main() -> anyhow::Result<()> {
+    if let Ok(wanted) = std::env::var("GATEWRIGHT_CALLS") {
+        return counted(&wanted);
+    }
     let mut criterion = Criterion::default().configure_from_args();
     let cache = tempfile::tempdir()?;
     let engine = Engine::new(Some(cache.path().to_path_buf()), Arc::default())?;
