@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use gatewright_tests::{Program, guest, setup, sha256, until};
-use serde_json::Value;
 
 use crate::command::built;
 use crate::plugins::says;
