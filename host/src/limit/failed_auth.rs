@@ -35,6 +35,10 @@ impl FailedAuth {
     /// # Errors
     /// It has failed as often as it may.
     pub fn check(&self, address: IpAddr, now: u64) -> Result<(), FailedTooOften> {
+        // Where nobody failed of late, there is nothing to look up.
+        if !self.table.any_owes(now) {
+            return Ok(());
+        }
         let key = self.key(address);
         let mut shard = self.table.lock(key);
         let slot = self.table.seat(&mut shard, key, now).slot();
@@ -52,6 +56,7 @@ impl FailedAuth {
         let seat = self.table.seat(&mut shard, key, now);
         let mut slot = seat.slot();
         slot.charge(self.rate, now);
+        self.table.owes(slot);
         seat.store(slot);
     }
 

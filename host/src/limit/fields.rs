@@ -82,18 +82,8 @@ impl List {
         }
     }
 
-    fn push_number(&mut self, mut number: u32) {
-        let mut digits = [b'0'; 10];
-        let mut from = digits.len();
-        for (place, digit) in digits.iter_mut().enumerate().rev() {
-            *digit = b'0' + (number % 10) as u8;
-            number /= 10;
-            from = place;
-            if number == 0 {
-                break;
-            }
-        }
-        self.0.extend_from_slice(digits.get(from..).unwrap_or_default());
+    fn push_number(&mut self, number: u32) {
+        self.0.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
     }
 }
 

@@ -9,7 +9,7 @@ use crate::config::{Limit, LimitKey};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hash, Hasher, RandomState};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// About how many keys a shard holds. A sweep looks at one shard under its lock: at this many it takes 1 to 2 µs.
@@ -95,6 +95,8 @@ pub(super) struct Table {
     room: AtomicUsize,
     /// What all keys share that find no room.
     overflow: Mutex<Slot>,
+    /// When all that [`Table::owes`] was told of is earned back, in nanoseconds.
+    owing: AtomicU64,
 }
 
 impl Table {
@@ -103,7 +105,8 @@ impl Table {
     fn new(number: u64, by: LimitKey, keys: usize) -> Self {
         let shards = (keys / SHARD_KEYS).clamp(1, MOST_SHARDS).next_power_of_two();
         let shards = (0..shards).map(|_| Mutex::default()).collect();
-        let table = Self { number, by, shards, room: AtomicUsize::new(1), overflow: Mutex::default() };
+        let (room, owing) = (AtomicUsize::new(1), AtomicU64::new(0));
+        let table = Self { number, by, shards, room, overflow: Mutex::default(), owing };
         table.resize(keys);
         table
     }
@@ -136,6 +139,16 @@ impl Table {
             Entry::Occupied(entry) => Seat::Kept(entry.into_mut(), &mut shard.ready),
             Entry::Vacant(entry) => Seat::Fresh(entry, &mut shard.ready),
         }
+    }
+
+    /// Some key is in debt for as long as this slot.
+    pub(super) fn owes(&self, slot: Slot) {
+        self.owing.fetch_max(slot.arrival, Ordering::Relaxed);
+    }
+
+    /// Whether any key may be in debt of which [`Table::owes`] was told.
+    pub(super) fn any_owes(&self, now: u64) -> bool {
+        now < self.owing.load(Ordering::Relaxed)
     }
 
     /// How many keys are counted apart now.

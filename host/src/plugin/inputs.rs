@@ -61,7 +61,11 @@ impl View<'_> {
     /// # Errors
     /// One of them is not one exact text.
     pub(super) fn texts<'a>(&'a self, declaration: &Declaration) -> Result<Texts<'a>, Unclear> {
-        declaration.inputs.iter().map(|input| self.text(input)).collect()
+        let mut texts = Texts::new();
+        for input in &declaration.inputs {
+            texts.push(self.text(input)?);
+        }
+        Ok(texts)
     }
 
     /// The body, where the plugin sees it: it may be held for another one.

@@ -204,10 +204,12 @@ fn translate_grant(grant: auth::Grant, state: &State) -> Result<Grant, Failure> 
     if let Some(scope) = scopes.iter().find(|scope| scope.contains(' ') || scope.is_empty()) {
         return Err(Failure::answer(format!("scope {scope:?} is empty or has a space")));
     }
-    let headers = fields(grant.headers)?;
-    for (name, _) in &headers {
-        if !state.declared().identity.contains(name) {
-            return Err(Failure::answer(format!("field {name} was not declared with identity.header")));
+    let mut headers = fields(grant.headers)?;
+    for (name, _) in &mut headers {
+        match state.declared().identity.iter().find(|declared| *declared == name) {
+            // One name for all grants: what each remembered one had of its own would be one more thing to fetch.
+            Some(declared) => *name = declared.clone(),
+            None => return Err(Failure::answer(format!("field {name} was not declared with identity.header"))),
         }
     }
     let conceal = grant.conceal.into_iter().map(|slot| state.concealable(slot)).collect::<Result<_, _>>()?;

@@ -261,7 +261,11 @@ pub fn fields(fields: Vec<(String, String)>) -> Result<Vec<(HeaderName, HeaderVa
     if fields.len() > MOST_FIELDS {
         return Err(Failure::answer(format!("{} fields in one list; {MOST_FIELDS} are the most", fields.len())));
     }
-    fields.into_iter().map(|(name, value)| Ok((field_name(&name)?, field_value(value)?))).collect()
+    let mut checked = Vec::with_capacity(fields.len());
+    for (name, value) in fields {
+        checked.push((field_name(&name)?, field_value(value)?));
+    }
+    Ok(checked)
 }
 
 /// A field's name, where plugins may touch it.
