@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foldhash::quality::RandomState;
-use lru::LruCache;
+use indexmap::IndexMap;
 
 use super::capabilities::{Trace, wall_ms};
 use super::inputs::{Texts, View};
@@ -103,7 +103,7 @@ impl Recall {
         write_key(&mut key, view, texts, all_headers);
         let shelves = [&self.good, &self.others].into_iter().filter(|_| self.generation == generation);
         shelves
-            .filter_map(|shelf| shelf.entries.peek(&*key))
+            .filter_map(|shelf| shelf.entries.get(&*key))
             .find(|entry| entry.holds(now))
             .map(|entry| entry.verdict.clone())
     }
@@ -129,7 +129,7 @@ impl Recall {
                 _ => (&mut self.good, self.most),
             };
             let asked = trace.remember_ms.map_or(most, |most_ms| Duration::from_millis(most_ms.into()).min(most));
-            let entry = Entry { verdict: answer.clone(), until: now + asked, until_ms: trace.until_ms };
+            let entry = Entry { verdict: answer.clone(), until: now + asked, until_ms: trace.until_ms, asked: false };
             let evicted = shelf.put(&key, entry, now);
             self.counts.add(Recalled::Evicted, evicted);
         }
@@ -173,9 +173,14 @@ fn write_key(key: &mut Vec<u8>, view: &View<'_>, texts: &Texts<'_>, all_headers:
     }
 }
 
-/// Verdicts within bounds; what was not asked for longest goes first.
+/// Entries that [`Shelf::evict`] passes over because they were asked for: a bound on what one verdict more can cost.
+const MOST_CHANCES: usize = 64;
+
+/// Verdicts within bounds. What was not asked for since the hand came by last goes first (second chance): a verdict that is
+/// found costs no change to its neighbours' memory, which in a list by last use is as cold as its own.
 struct Shelf {
-    entries: LruCache<Box<[u8]>, Entry, RandomState>,
+    entries: IndexMap<Box<[u8]>, Entry, RandomState>,
+    hand: usize,
     bytes: usize,
     bounds: Bounds,
 }
@@ -185,6 +190,8 @@ struct Entry {
     until: Instant,
     /// The moment of the wall clock at which the answer would change, in milliseconds since 1970.
     until_ms: Option<f64>,
+    /// Whether it was found since the hand came by.
+    asked: bool,
 }
 
 impl Entry {
@@ -195,17 +202,16 @@ impl Entry {
 
 impl Shelf {
     fn new(bounds: Bounds) -> Self {
-        Self { entries: LruCache::unbounded_with_hasher(RandomState::default()), bytes: 0, bounds }
+        Self { entries: IndexMap::default(), hand: 0, bytes: 0, bounds }
     }
 
     fn get(&mut self, key: &[u8], now: Instant) -> Option<Answered> {
-        let entry = self.entries.get(key)?;
+        let entry = self.entries.get_mut(key)?;
         if entry.holds(now) {
+            entry.asked = true;
             return Some(entry.verdict.clone());
         }
-        if let Some((key, entry)) = self.entries.pop_entry(key) {
-            self.bytes -= size(&key, &entry);
-        }
+        self.remove(key);
         None
     }
 
@@ -215,22 +221,44 @@ impl Shelf {
         if bytes > self.bounds.bytes / 16 || !entry.holds(now) {
             return 0;
         }
-        self.bytes += bytes;
-        if let Some((key, old)) = self.entries.push(key.into(), entry) {
-            self.bytes -= size(&key, &old);
-        }
+        self.remove(key);
         let mut evicted = 0;
-        while self.bytes > self.bounds.bytes || self.entries.len() > self.bounds.entries {
-            let Some((key, entry)) = self.entries.pop_lru() else { break };
+        while self.bytes + bytes > self.bounds.bytes || self.entries.len() >= self.bounds.entries {
+            let Some((key, entry)) = self.evict() else { break };
             self.bytes -= size(&key, &entry);
             evicted += u64::from(entry.holds(now));
         }
+        self.bytes += bytes;
+        self.entries.insert(key.into(), entry);
         evicted
+    }
+
+    fn remove(&mut self, key: &[u8]) {
+        if let Some((key, entry)) = self.entries.swap_remove_entry(key) {
+            self.bytes -= size(&key, &entry);
+        }
+    }
+
+    fn evict(&mut self) -> Option<(Box<[u8]>, Entry)> {
+        if self.hand >= self.entries.len() {
+            self.hand = 0;
+        }
+        for _ in 0..MOST_CHANCES {
+            let (_, entry) = self.entries.get_index_mut(self.hand)?;
+            if !std::mem::take(&mut entry.asked) {
+                break;
+            }
+            self.hand = (self.hand + 1) % self.entries.len();
+        }
+        // The newest one comes to the place of what goes: the hand moves on, behind it.
+        let gone = self.entries.swap_remove_index(self.hand);
+        self.hand += 1;
+        gone
     }
 
     fn clear(&mut self) {
         self.entries.clear();
-        self.bytes = 0;
+        (self.hand, self.bytes) = (0, 0);
     }
 }
 

@@ -128,6 +128,32 @@ fn garbage_pushes_out_no_good_one() {
     assert!(recall.others.entries.len() <= OTHERS.entries);
 }
 
+fn entry(now: Instant) -> Entry {
+    Entry { verdict: granted("ada"), until: now + MOST, until_ms: None, asked: false }
+}
+
+#[test]
+fn what_is_asked_for_again_and_again_stays_however_much_else_comes() {
+    let (mut shelf, now) = (Shelf::new(Bounds { entries: 100, bytes: 1 << 20 }), Instant::now());
+    shelf.put(b"asked", entry(now), now);
+    for other in 0..1000_u16 {
+        shelf.put(&other.to_ne_bytes(), entry(now), now);
+        assert!(shelf.get(b"asked", now).is_some(), "gone after {other}");
+    }
+    assert_eq!(shelf.entries.len(), 100);
+}
+
+#[test]
+fn one_more_where_all_are_asked_for_costs_one_and_no_long_search() {
+    let (mut shelf, now) = (Shelf::new(Bounds { entries: 1000, bytes: 1 << 20 }), Instant::now());
+    (0..1000_u16).for_each(|key| assert_eq!(shelf.put(&key.to_ne_bytes(), entry(now), now), 0));
+    assert!((0..1000_u16).all(|key| shelf.get(&key.to_ne_bytes(), now).is_some()));
+    assert_eq!(shelf.put(b"one more", entry(now), now), 1);
+    // Beside the new one, these have to be asked for again.
+    assert_eq!(shelf.entries.values().filter(|entry| !entry.asked).count(), 1 + MOST_CHANCES);
+    assert!(shelf.get(b"one more", now).is_some());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
@@ -138,7 +164,7 @@ proptest! {
         let (bounds, now) = (Bounds { entries: 100, bytes: 200_000 }, Instant::now());
         let mut shelf = Shelf::new(bounds);
         for (key, length) in puts {
-            let entry = Entry { verdict: granted(&"x".repeat(length)), until: now + MOST, until_ms: None };
+            let entry = Entry { verdict: granted(&"x".repeat(length)), until: now + MOST, until_ms: None, asked: false };
             shelf.put(&key.to_ne_bytes(), entry, now);
             prop_assert!(shelf.bytes <= bounds.bytes && shelf.entries.len() <= bounds.entries);
             prop_assert_eq!(shelf.bytes, shelf.entries.iter().map(|(key, entry)| size(key, entry)).sum::<usize>());
