@@ -54,6 +54,7 @@ mod soak;
 mod tiers;
 mod tls;
 mod tls_services;
+mod trailers;
 mod upgrades;
 mod validation;
 mod warm;
