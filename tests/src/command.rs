@@ -223,6 +223,11 @@ impl Program {
         Connection::http1(self.address, None).await
     }
 
+    /// A connection over HTTP/2 with prior knowledge.
+    pub async fn http2(&self) -> Connection {
+        Connection::http2(self.address).await
+    }
+
     /// Drops a plugin into its folder, in one step.
     ///
     /// # Panics

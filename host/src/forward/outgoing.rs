@@ -129,6 +129,18 @@ impl Outgoing {
     }
 }
 
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        // An HTTP/2 service may say only later that no more bytes come than it announced.
+        let sent = self.size_hint().exact() == Some(0);
+        let Exchange { record, ending, busy, .. } = &mut *self.exchange;
+        let whole = (sent || ending.as_ref().is_none_or(|ending| ending.whole)) && !busy.given_up();
+        if !whole && record.reason.is_none() {
+            record.reason = Some("the client did not take all of the response".into());
+        }
+    }
+}
+
 impl Body for Outgoing {
     type Data = Bytes;
     type Error = OutgoingFault;

@@ -148,6 +148,12 @@ impl Busy {
         }
     }
 
+    /// Whether its client took nothing of the answer for too long, where that ends one request alone.
+    #[must_use]
+    pub fn given_up(&self) -> bool {
+        self.steps.as_ref().is_some_and(|steps| steps.given_up())
+    }
+
     /// Whether its request is the connection's last, as far as that is known when it is answered.
     #[must_use]
     pub fn is_last(&self) -> bool {

@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
@@ -13,17 +13,27 @@ use tokio::task::spawn_local;
 
 use crate::request::Pause;
 
-/// Whether a part of a stream's answer waits for its client: odd numbers; even ones: for the service. It changes with every step.
+/// How far a stream's answer is.
 #[derive(Default)]
-pub(super) struct Steps(Cell<u64>);
+pub(super) struct Steps {
+    /// Whether a part of it waits for the client: odd numbers; even ones: for the service. It changes with every step.
+    count: Cell<u64>,
+    /// Whether the client took nothing for too long.
+    given_up: Cell<bool>,
+}
 
 impl Steps {
     /// A part of the answer is the client's to take, or it has taken all that there was.
     pub(super) fn offered(&self, waits: bool) {
-        let now = self.0.get();
+        let now = self.count.get();
         if (now % 2 == 1) != waits {
-            self.0.set(now.wrapping_add(1));
+            self.count.set(now.wrapping_add(1));
         }
+    }
+
+    /// Whether the stream ended because its client took nothing for too long.
+    pub(super) fn given_up(&self) -> bool {
+        self.given_up.get()
     }
 }
 
@@ -77,14 +87,16 @@ impl<F: Future<Output = ()>> Future for Watched<F> {
         if this.stream.poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        let now = this.steps.0.get();
+        let now = this.steps.count.get();
         if now != *this.last {
             *this.last = now;
             this.pause.reset();
         }
-        match now % 2 {
-            1 => this.pause.poll(cx),
-            _ => Poll::Pending,
+        if now.is_multiple_of(2) {
+            return Poll::Pending;
         }
+        ready!(this.pause.poll(cx));
+        this.steps.given_up.set(true);
+        Poll::Ready(())
     }
 }

@@ -41,6 +41,7 @@ async fn every_request_is_one_line_of_the_access_log() {
     assert_eq!(line["id"].as_str().unwrap(), orders.only().field("x-request-id").unwrap());
     assert!(line["milliseconds"].as_f64().unwrap() > 0.0, "{line}");
     assert!(line["time"].as_str().unwrap().ends_with('Z'), "{line}");
+    assert!(line["reason"].is_null(), "{line}");
     orders.kill().await;
     program.get("/").await.is(502);
     let line = program.line().await;
@@ -69,14 +70,24 @@ async fn a_client_that_leaves_has_its_line_too() {
 async fn a_client_that_leaves_in_the_middle_of_its_answer_has_its_line_too() {
     let orders = upstream("orders");
     let mut program = gatewright().start(setup(SHOP).to(&orders)).await;
-    let (reply, mut writer) = Reply::streamed();
-    orders.answers_once(reply);
-    let mut coming = program.get("/long").coming().await.unwrap();
-    writer.write("twelve bytes").await;
-    assert_eq!(coming.chunk().await.unwrap().as_deref(), Some("twelve bytes"));
-    drop(coming);
-    let line = program.line().await;
-    assert_eq!((&line["path"], &line["status"], &line["bytes"]), (&"/long".into(), &200.into(), &12.into()), "{line}");
+    for connection in [program.http1().await, program.http2().await] {
+        let (reply, mut writer) = Reply::streamed();
+        orders.answers_once(reply);
+        let mut coming = connection.get("/long").coming().await.unwrap();
+        writer.write("twelve bytes").await;
+        assert_eq!(coming.chunk().await.unwrap().as_deref(), Some("twelve bytes"));
+        drop((coming, connection));
+        let line = program.line().await;
+        for (key, value) in [
+            ("path", Value::from("/long")),
+            ("status", 200.into()),
+            ("bytes", 12.into()),
+            ("outcome", "forwarded".into()),
+            ("reason", "the client did not take all of the response".into()),
+        ] {
+            assert_eq!(line[key], value, "{key}: {line}");
+        }
+    }
 }
 
 #[tokio::test]

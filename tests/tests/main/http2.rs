@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use gatewright_tests::frames::{END_HEADERS, END_STREAM, Frame, PADDED, PREFACE, fields, frame, kind};
-use gatewright_tests::{Gateway, Progress, Raw, Reply, gateway, upstream};
+use gatewright_tests::{Gateway, Progress, Raw, Reply, gateway, setup, upstream};
+
+use crate::command::gatewright;
 
 const SHOP: &str = "[[api]]\nname = \"shop\"\nservice = \"orders\"\n";
 
@@ -309,8 +311,10 @@ async fn a_stream_whose_client_opens_no_window_is_reset_and_the_others_go_on() {
     /// RFC 9113, section 7.
     const CANCEL: u32 = 8;
     let orders = upstream("orders");
-    let gateway = gateway([&orders], &format!("server = {{ send_timeout = \"300ms\" }}\n{SHOP}"));
-    let mut raw = connect(&gateway).await;
+    let text = format!("server = {{ send_timeout = \"300ms\" }}\n{SHOP}");
+    let mut program = gatewright().start(setup(&text).to(&orders)).await;
+    let mut raw = Raw::connect(program.address).await;
+    raw.write(PREFACE).await;
     // No window for any stream.
     raw.write(frame(kind::SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])).await;
     is_served(&mut raw, 1).await;
@@ -319,6 +323,8 @@ async fn a_stream_whose_client_opens_no_window_is_reset_and_the_others_go_on() {
     raw.write(request(3, &fields(GOOD))).await;
     let reset = raw.frame(|frame| frame.kind == kind::RST_STREAM).await.expect("a reset");
     assert_eq!((reset.stream, reset.code()), (1, Some(CANCEL)));
+    let line = program.line().await;
+    assert_eq!(line["reason"], "the client did not take all of the response", "{line}");
     gate.open();
     raw.write(frame(kind::WINDOW_UPDATE, 0, 3, &[0, 0, 1, 0])).await;
     let data = raw.frame(|frame| frame.kind == kind::DATA || frame.kind == kind::RST_STREAM).await.expect("an answer");

@@ -1,9 +1,12 @@
 //! Services that speak HTTP/2, and gRPC through it end to end.
 
-use gatewright_tests::frames::{END_HEADERS, END_STREAM, frame, kind};
-use gatewright_tests::{Gateway, Progress, Raw, RawUpstream, Reply, Upstream, gateway, raw_upstream, until, upstream};
+use gatewright_tests::frames::{END_HEADERS, END_STREAM, fields, frame, kind};
+use gatewright_tests::{
+    Gateway, Progress, Raw, RawUpstream, Reply, Upstream, gateway, raw_upstream, setup, until, upstream,
+};
 use http::Version;
 
+use crate::command::gatewright;
 use crate::upgrades::upgrade;
 
 const SHOP: &str = "[[api]]\nname = \"shop\"\nservice = \"orders\"\n";
@@ -160,4 +163,18 @@ async fn a_connection_whose_service_answers_pings_is_kept() {
     }
     answer(&mut raw).await;
     slow.await.unwrap().is(200);
+}
+
+#[tokio::test]
+async fn an_answer_that_has_all_its_bytes_is_whole_before_its_service_says_so() {
+    let orders = raw_upstream("orders");
+    let mut program = gatewright().start(setup(PINGED).to(&orders)).await;
+    let call = tokio::spawn(program.get("/").into_future());
+    let mut raw = asked(&orders).await;
+    raw.write(frame(kind::HEADERS, END_HEADERS, 1, &fields([(":status", "200"), ("content-length", "2")]))).await;
+    raw.write(frame(kind::DATA, 0, 1, b"ok")).await;
+    call.await.unwrap().is(200).says("ok");
+    let line = program.line().await;
+    assert!(line["bytes"] == 2 && line["reason"].is_null(), "{line}");
+    raw.write(frame(kind::DATA, END_STREAM, 1, &[])).await;
 }
