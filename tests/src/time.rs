@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Handle, Runtime};
 
-/// What takes longer never comes. Long, because two slow cores may run many tests at once.
-pub const LONG: Duration = Duration::from_secs(20);
+/// What takes longer never comes. Long, because two slow cores may run many tests at once, and other programs beside them.
+pub const LONG: Duration = Duration::from_secs(60);
 /// Between two looks at something that can only be looked at.
 const LOOK: Duration = Duration::from_millis(5);
 
