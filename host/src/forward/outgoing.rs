@@ -136,7 +136,7 @@ impl Drop for Outgoing {
         let Exchange { record, ending, busy, .. } = &mut *self.exchange;
         let whole = (sent || ending.as_ref().is_none_or(|ending| ending.whole)) && !busy.given_up();
         if !whole && record.reason.is_none() {
-            record.reason = Some("the client did not take all of the response".into());
+            record.reason = Some("the client's side ended before the response".into());
         }
     }
 }

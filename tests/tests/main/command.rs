@@ -83,7 +83,7 @@ async fn a_client_that_leaves_in_the_middle_of_its_answer_has_its_line_too() {
             ("status", 200.into()),
             ("bytes", 12.into()),
             ("outcome", "forwarded".into()),
-            ("reason", "the client did not take all of the response".into()),
+            ("reason", "the client's side ended before the response".into()),
         ] {
             assert_eq!(line[key], value, "{key}: {line}");
         }

@@ -324,7 +324,7 @@ async fn a_stream_whose_client_opens_no_window_is_reset_and_the_others_go_on() {
     let reset = raw.frame(|frame| frame.kind == kind::RST_STREAM).await.expect("a reset");
     assert_eq!((reset.stream, reset.code()), (1, Some(CANCEL)));
     let line = program.line().await;
-    assert_eq!(line["reason"], "the client did not take all of the response", "{line}");
+    assert_eq!(line["reason"], "the client's side ended before the response", "{line}");
     gate.open();
     raw.write(frame(kind::WINDOW_UPDATE, 0, 3, &[0, 0, 1, 0])).await;
     let data = raw.frame(|frame| frame.kind == kind::DATA || frame.kind == kind::RST_STREAM).await.expect("an answer");

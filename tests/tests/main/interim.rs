@@ -144,7 +144,7 @@ async fn an_interim_response_breaks_into_no_answer_that_the_client_has_not_taken
         service.write(HINTS).await.write(HINTS).await;
         service
     });
-    // As little as it takes for the gateway to begin with the next: some of it waits then, as far as the machine is quick enough.
+    // As little as it takes for the gateway to begin with the next: then some of it waits, unless the machine is busy.
     client.head().await;
     let mut taken = 0;
     while !answered.is_finished() {
