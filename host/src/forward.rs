@@ -33,6 +33,7 @@ mod version;
 pub use explain::{Explained, explain};
 use outgoing::Ending;
 pub use outgoing::{Exchange, Outgoing};
+use pool::{Answer, Connection};
 pub use pool::{ConnectFault, Pool, Pools, Warming};
 pub use retry::worth_holding;
 use retry::{Fault, Tries};
@@ -231,14 +232,8 @@ async fn attempt(
                 return Err(Fault::unsent(Refusal::NoConnection(cause)));
             }
         };
-        let spoken = outbound.as_mut().and_then(|request| version::speak(request, connection.http2()));
-        let Some(mut request) = spoken.and(outbound.take()) else {
-            return Err(Fault::last(Refusal::Broken("the authority is none of HTTP/2".into())));
-        };
-        if let Some(interim) = interim.filter(|_| connection.http2().is_none()) {
-            interim.listen(&mut request);
-        }
-        match connection.send(request, time.of_try).await {
+        let answer = send(&mut connection, outbound, interim, time.of_try)?.await;
+        match answer {
             Some(Ok(response)) => {
                 match response.status().as_u16() {
                     status @ 400.. if settings.is_failure(status) => lease.report(Outcome::Status, Instant::now()),
@@ -268,6 +263,23 @@ async fn attempt(
             }
         }
     }
+}
+
+/// Sends the request as the connection speaks.
+fn send<'c>(
+    connection: &'c mut Connection,
+    outbound: &mut Option<http::Request<Body>>,
+    interim: Option<&Interim>,
+    until: Instant,
+) -> Result<impl Future<Output = Option<Answer>> + use<'c>, Fault> {
+    let spoken = outbound.as_mut().and_then(|request| version::speak(request, connection.http2()));
+    let Some(mut request) = spoken.and(outbound.take()) else {
+        return Err(Fault::last(Refusal::Broken("the authority is none of HTTP/2".into())));
+    };
+    if let Some(interim) = interim.filter(|_| connection.http2().is_none()) {
+        interim.listen(&mut request);
+    }
+    Ok(connection.send(request, until))
 }
 
 /// Tells a client's broken request body from a service's broken response.

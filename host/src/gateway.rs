@@ -117,7 +117,8 @@ pub fn nanoseconds(now: Instant) -> u64 {
 
 /// Answers one request, whatever it is.
 ///
-/// The future is moved several times before it runs, and one lies in each connection: what is large is in boxes of its own.
+/// The future is moved several times before it runs, and one lies in each connection: what is large is in boxes of its own, the
+/// way of the request too.
 pub fn handle(
     worker: &Rc<Worker>,
     peer: &Rc<Peer>,
@@ -133,7 +134,7 @@ pub fn handle(
     let mut record = Record::new(&gateway.log, &gateway.nowhere, &request, id, now);
     record.trace = Trace::of(&request.head.headers, gateway.trace, &record.id, || worker.random());
     let exchange = Box::new(Exchange::new(record, busy));
-    async move { Ok(answer(&worker, &gateway, request, exchange, now).await) }
+    async move { Ok(Box::pin(answer(&worker, &gateway, request, exchange, now)).await) }
 }
 
 /// What the client gets.

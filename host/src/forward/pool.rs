@@ -38,7 +38,7 @@ enum Sender {
 }
 
 /// A request's response; or why there is none, with the request where nothing of it was sent.
-type Answer = Result<Response<Incoming>, TrySendError<http::Request<Body>>>;
+pub(super) type Answer = Result<Response<Incoming>, TrySendError<http::Request<Body>>>;
 
 /// All pools of one worker, by service and endpoint: they outlive reloads.
 #[derive(Default)]
@@ -114,11 +114,15 @@ impl Connection {
         until: Instant,
     ) -> impl Future<Output = Option<Answer>> + use<'_> {
         // What hyper waits with has room for the request.
-        let answer: Pin<Box<dyn Future<Output = Answer>>> = match &mut self.sender {
+        let mut answer: Pin<Box<dyn Future<Output = Answer>>> = match &mut self.sender {
             Sender::Http1(sender) => Box::pin(sender.try_send_request(request)),
             Sender::Http2(sender, _) => Box::pin(sender.try_send_request(request)),
         };
-        answered(answer, &mut self.timer, until)
+        let timer = &mut self.timer;
+        poll_fn(move |cx| match answer.as_mut().poll(cx) {
+            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+            Poll::Pending => poll_until(timer, until, cx).map(|()| None),
+        })
     }
 
     /// The scheme of its requests where they are of HTTP/2.
@@ -128,19 +132,6 @@ impl Connection {
             Sender::Http2(_, scheme) => Some(scheme),
         }
     }
-}
-
-/// An answer; none where there is none at `until`.
-async fn answered(
-    mut answer: Pin<Box<dyn Future<Output = Answer>>>,
-    timer: &mut Pin<Box<Sleep>>,
-    until: Instant,
-) -> Option<Answer> {
-    poll_fn(|cx| match answer.as_mut().poll(cx) {
-        Poll::Ready(answer) => Poll::Ready(Some(answer)),
-        Poll::Pending => poll_until(timer, until, cx).map(|()| None),
-    })
-    .await
 }
 
 /// Ready at `until`. A timer that was set for an earlier moment is set anew only when that comes: as long as responses come
@@ -197,13 +188,18 @@ struct Shared {
 
 impl Idle {
     /// Ready for a request; none where it has ended meanwhile.
-    async fn ready(self) -> Option<Connection> {
-        let Self { mut sender, timer, opened, .. } = self;
-        let ready = sender.is_ready()
-            || timeout_at((Instant::now() + super::READY).into(), sender.ready())
+    async fn ready(mut self) -> Option<Connection> {
+        let ready = self.sender.is_ready()
+            || timeout_at((Instant::now() + super::READY).into(), self.sender.ready())
                 .await
                 .is_ok_and(|ready| ready.is_ok());
-        ready.then_some(Connection { sender: Sender::Http1(sender), timer, opened })
+        ready.then(|| self.into())
+    }
+}
+
+impl From<Idle> for Connection {
+    fn from(Idle { sender, timer, opened, .. }: Idle) -> Self {
+        Self { sender: Sender::Http1(sender), timer, opened }
     }
 }
 
@@ -257,14 +253,23 @@ impl Pool {
                 None => Box::pin(self.share(until, now)).await,
             };
         }
-        match self.reuse(now).await {
-            Some(connection) => Ok((connection, true)),
-            None => Box::pin(self.open_http1(until)).await,
+        match self.kept(now) {
+            Some(idle) if idle.sender.is_ready() => Ok((idle.into(), true)),
+            idle => Box::pin(self.next_http1(idle, until, now)).await,
         }
     }
 
-    /// A new connection of HTTP/1.1, or one that comes free before there is room for it.
-    async fn open_http1(&self, until: Instant) -> Result<(Connection, bool), ConnectFault> {
+    /// This connection when it is ready, or the next that is, or a new one of HTTP/1.1, or one that comes free before there is
+    /// room for that.
+    async fn next_http1(
+        &self,
+        idle: Option<Idle>,
+        until: Instant,
+        now: Instant,
+    ) -> Result<(Connection, bool), ConnectFault> {
+        if let Some(connection) = self.reuse(idle, now).await {
+            return Ok((connection, true));
+        }
         let _pending = self.pend()?;
         let opened = self.opened_by(until);
         match self.room(opened).await? {
@@ -273,12 +278,13 @@ impl Pool {
         }
     }
 
-    /// A connection of HTTP/1.1 that waits for a request.
-    async fn reuse(&self, now: Instant) -> Option<Connection> {
-        while let Some(idle) = self.kept(now) {
-            if let Some(connection) = idle.ready().await {
+    /// The first that is ready for a request, of this connection of HTTP/1.1 and all others that wait for one.
+    async fn reuse(&self, mut idle: Option<Idle>, now: Instant) -> Option<Connection> {
+        while let Some(next) = idle {
+            if let Some(connection) = next.ready().await {
                 return Some(connection);
             }
+            idle = self.kept(now);
         }
         None
     }
@@ -296,7 +302,7 @@ impl Pool {
 
     /// The connection of HTTP/2 that all requests share, or one of HTTP/1.1 where the service agrees on no other.
     async fn share(&self, until: Instant, now: Instant) -> Result<(Connection, bool), ConnectFault> {
-        if let Some(connection) = self.reuse(now).await {
+        if let Some(connection) = self.reuse(self.kept(now), now).await {
             return Ok((connection, true));
         }
         let _pending = self.pend()?;
