@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use criterion::{Criterion, Throughput};
-use gatewright::config::{self, Config};
+use gatewright::config::{self, Config, Plugins};
 use gatewright::plugin::{Engine, Local, Stage, Use, UseName, View};
 use http::request::Parts;
 use sha2::{Digest as _, Sha256};
@@ -156,7 +156,8 @@ fn counted(wanted: &str) -> anyhow::Result<()> {
     };
     let stage =
         Stage::ALL.into_iter().find(|known| known.name() == stage).context("GATEWRIGHT_CALLS: no such stage")?;
-    let engine = Engine::new(std::env::var_os("GATEWRIGHT_CACHE").map(PathBuf::from), Arc::default())?;
+    let cache = std::env::var_os("GATEWRIGHT_CACHE").map(PathBuf::from);
+    let engine = Engine::new(cache, Plugins::STACK_BYTES, Arc::default())?;
     let (asked, head) = (Asked::new(&engine, stage, how == "remembered")?, request(1)?);
     for _ in 0..count.parse::<u32>()? {
         anyhow::ensure!(asked.ask(black_box(&head)), "the request is refused");
@@ -170,7 +171,7 @@ fn main() -> anyhow::Result<()> {
     }
     let mut criterion = Criterion::default().configure_from_args();
     let cache = tempfile::tempdir()?;
-    let engine = Engine::new(Some(cache.path().to_path_buf()), Arc::default())?;
+    let engine = Engine::new(Some(cache.path().to_path_buf()), Plugins::STACK_BYTES, Arc::default())?;
     let one = [request(1)?];
     let many = (0..MANY).map(request).collect::<anyhow::Result<Vec<_>>>()?;
     for stage in [Stage::Validation, Stage::Routing] {

@@ -77,7 +77,10 @@ impl Loaded {
         if let Some(most) = config.map(|config| config.plugins.file_bytes).filter(|most| bytes.len() as u64 > *most) {
             bail!("{} bytes, and `plugins.file_bytes` is {most}", bytes.len());
         }
-        let engine = Engine::new(config.and_then(|config| config.plugins.cache.clone()), Arc::default())?;
+        let plugins = config.map(|config| &config.plugins);
+        let cache = plugins.and_then(|plugins| plugins.cache.clone());
+        let stack_bytes = plugins.map_or(config::Plugins::STACK_BYTES, |plugins| plugins.stack_bytes);
+        let engine = Engine::new(cache, stack_bytes, Arc::default())?;
         let version = engine.load(file.name(), &bytes, Sha256::digest(&bytes).into())?;
         if let Some(config) = config {
             control::check_pin(config, &version).map_err(anyhow::Error::msg)?;

@@ -43,6 +43,8 @@ enum Command {
         #[arg(long)]
         markdown: bool,
     },
+    /// Print the contract that plugins are written against, in WIT, for tools of any language.
+    Contract,
     /// Say what a plugin is: its stages, what it needs, and what it declares for each use of a configuration.
     ///
     /// The exit status is 0 where the file is a plugin (and fits the configuration), else 1.
@@ -69,6 +71,10 @@ fn main() -> ExitCode {
         Command::Check { config } => check(&config),
         Command::Schema { markdown } => {
             print!("{}", if markdown { config::reference() } else { config::schema() });
+            ExitCode::SUCCESS
+        }
+        Command::Contract => {
+            print!("{}", gatewright::plugin::CONTRACT);
             ExitCode::SUCCESS
         }
         Command::Inspect(inspect) => inspect.run(),

@@ -27,9 +27,12 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
+/// What plugins are written against, in WIT.
+pub const CONTRACT: &str = include_str!("../../wit/v0.1/policy.wit");
+
 pub use bounds::Footprint;
 pub use compile::{Compiler, Loaded, Source};
-pub use engine::{Engine, LoadFault, Version, hex};
+pub use engine::{Engine, LoadFault, STACK_BYTES, Version, hex};
 pub(crate) use inputs::conceal;
 pub use inputs::{Unclear, View};
 pub use local::{Local, NoVerdict};
@@ -129,7 +132,7 @@ pub enum Failure {
     #[error("over its time")]
     Time,
     /// It asked for more memory than it may have.
-    #[error("over its memory")]
+    #[error("over its memory or its tables")]
     Memory,
     /// It answered what cannot be.
     #[error("bad answer: {0}")]

@@ -18,6 +18,7 @@ use crate::admin::{MOST_BYTES, TEXT_TYPE};
 use crate::control;
 use crate::explain::{By, End, Explanation};
 use crate::gateway;
+use crate::plugin::STACK_BYTES;
 use crate::request::RequestText;
 
 mod rows;
@@ -59,7 +60,8 @@ impl Explain {
     #[must_use]
     pub fn run(&self) -> ExitCode {
         show_log();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Into::into);
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().thread_stack_size(STACK_BYTES).build().map_err(Into::into);
         let explained = runtime.and_then(|runtime| runtime.block_on(self.explained()));
         let explanation = match explained {
             Ok(explanation) => explanation,

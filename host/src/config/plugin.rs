@@ -13,8 +13,14 @@ use super::source::{Source, Space};
 use super::table::Table;
 use super::texts;
 
-/// wasmtime's own bound for 32-bit memories, and one page.
-const MEMORY: Size<usize> = Size(64 << 10..=4 << 30);
+/// What the engine has room for, and one page.
+const MEMORY: Size<usize> = Size(64 << 10..=1 << 30);
+/// Half of what the threads have that call plugins; less than a C library needs is of no use.
+const STACK: Size<usize> = Size(64 << 10..=2 << 20);
+/// What the engine has room for.
+const TABLE_ELEMENTS: Count<u32> = Count(1..=100_000);
+/// What the engine has room for.
+const PARTS: Count<u16> = Count(1..=64);
 /// One call holds up every request of its worker: nobody can want more.
 const CALL: Time = Time(Duration::from_micros(100), Duration::from_mins(1));
 /// A compile takes seconds for the largest plugins that we know.
@@ -38,6 +44,8 @@ pub struct Plugins {
     pub quiet: Duration,
     /// The largest file that is taken.
     pub file_bytes: u64,
+    /// The most stack that one call may take.
+    pub stack_bytes: usize,
     /// The longest that compiling one file may take.
     pub compile_time: Duration,
     /// A version that is suspended this soon after its swap makes place for the one before it; zero: never.
@@ -49,6 +57,9 @@ pub struct Plugins {
 }
 
 impl Plugins {
+    /// What a call may take of stack where nothing else is said.
+    pub const STACK_BYTES: usize = 512 << 10;
+
     pub(super) fn read(t: &mut Table<'_>) -> Self {
         let folder = t.or("folder", "The watched folder; NAME.wasm in it is the plugin NAME.", "plugins".into(), &FILE);
         let cache = "Where compiled code is kept; `false`: nowhere. \
@@ -66,6 +77,7 @@ impl Plugins {
             cache: cache.unwrap_or_else(user_cache),
             quiet: t.or("quiet", quiet, Duration::from_millis(20), &Time(Duration::ZERO, Duration::from_secs(10))),
             file_bytes: t.or("file_bytes", "The largest file that is taken.", 32 << 20, &Size(1 << 10..=1 << 30)),
+            stack_bytes: t.or("stack", "The most stack that one call may take.", Self::STACK_BYTES, &STACK),
             compile_time: t.or("compile_time", compile, Duration::from_mins(1), &COMPILE),
             probation: t.or("probation", probation, Duration::from_secs(30), &SPAN),
             offload_threads: t
@@ -94,6 +106,10 @@ pub struct Plugin {
     pub configure_time: Duration,
     /// The most linear memory of one instance.
     pub memory_bytes: usize,
+    /// The most elements of the tables of one instance, together.
+    pub table_elements: u32,
+    /// The most core instances that one instance consists of; and the most memories, and the most tables.
+    pub parts: u16,
     /// The most bytes that one answer may hold.
     pub answer_bytes: usize,
     /// Kept between calls, or new for every request.
@@ -140,6 +156,9 @@ impl Plugin {
         let placement = "`inline`: on the worker; `offload`: on a few threads, for plugins that are slow by nature. \
                          Waiting for a place among them counts against the time of a call.";
         let remember = "The longest a verdict is remembered, whatever the plugin says; `0s`: never.";
+        let elements = "The most elements of the tables of one instance, together.";
+        let parts =
+            "The most core instances that one instance consists of; and the most memories, and the most tables.";
         let configure = Time(Duration::from_millis(1), Duration::from_mins(5));
         Self {
             keys: t.or("keys", "Key sets that it may name.", vec![], &keys).into_iter().collect(),
@@ -151,6 +170,8 @@ impl Plugin {
                 &configure,
             ),
             memory_bytes: t.or("memory", "The most memory of one instance.", 64 << 20, &MEMORY),
+            table_elements: t.or("table_elements", elements, 100_000, &TABLE_ELEMENTS),
+            parts: t.or("parts", parts, 64, &PARTS),
             answer_bytes: t.or("answer", "The most that one answer may hold.", 1 << 20, &Size(1 << 10..=1 << 30)),
             isolation: t.or("isolation", isolation, Isolation::Reused, &isolations),
             placement: t.or("placement", placement, Placement::Inline, &placements),

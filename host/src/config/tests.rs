@@ -45,6 +45,8 @@ fn a_complete_file_is_read_whole() {
     assert_eq!(config.plugins.cache.as_deref(), Some(Path::new("/var/cache/gatewright")));
     assert_eq!(config.plugin["jwt"].sha256.unwrap()[..3], [0x01, 0x23, 0x45]);
     assert_eq!(config.plugin["jwt"].call_time, Duration::from_micros(800));
+    assert_eq!((config.plugin["jwt"].table_elements, config.plugin["jwt"].parts), (5000, 8));
+    assert_eq!(config.plugins.stack_bytes, 1 << 20);
     assert_eq!(config.plugin["jwt"].keys, BTreeSet::from(["demo".into(), "issuer".into()]));
     let environment = SecretSource::Environment("DEMO_SECRET".into());
     assert_eq!(config.keys["demo"], KeySet::Secret { from: environment, algorithm: Algorithm::Hs384 });

@@ -28,7 +28,7 @@ pub(crate) async fn alone(mut config: Config) -> anyhow::Result<Worker> {
     config.services.values_mut().for_each(|service| service.probe = None);
     let config = Arc::new(config);
     let metrics = Arc::new(Metrics::default());
-    let engine = Engine::new(config.plugins.cache.clone(), Arc::clone(&metrics))?;
+    let engine = Engine::new(config.plugins.cache.clone(), config.plugins.stack_bytes, Arc::clone(&metrics))?;
     let mut fits = from_folder(&config, &engine);
     let prepared = loop {
         let ground = Ground {

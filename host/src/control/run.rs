@@ -23,7 +23,7 @@ use crate::keys::KeySets;
 use crate::limit::Tables;
 use crate::metrics::Metrics;
 use crate::plugin::folder::{self, Event, Folder};
-use crate::plugin::{Compiler, Engine, LoadFault, Pool, Source, Version};
+use crate::plugin::{Compiler, Engine, LoadFault, Pool, STACK_BYTES, Source, Version};
 use crate::server::{self, Inbox, Listener, Terms};
 use crate::tls::{Outwards, Tls, TlsFault};
 
@@ -160,14 +160,16 @@ struct House {
 
 impl House {
     fn run(self, ready: &std::sync::mpsc::Sender<anyhow::Result<()>>) -> anyhow::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        // Plugins are configured on threads of its own.
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().thread_stack_size(STACK_BYTES).build()?;
         runtime.block_on(self.live(ready))
     }
 
     async fn live(self, ready: &std::sync::mpsc::Sender<anyhow::Result<()>>) -> anyhow::Result<()> {
         let Self { file, config, listeners, tls, outwards, stopping, desk, stopped } = self;
         let metrics = Arc::new(Metrics::default());
-        let engine = Engine::new(config.plugins.cache.clone(), Arc::clone(&metrics))?;
+        let engine = Engine::new(config.plugins.cache.clone(), config.plugins.stack_bytes, Arc::clone(&metrics))?;
         let (changes, mut inbox) = mpsc::unbounded_channel();
         let to = changes.clone();
         // Nobody listens any more where the gateway stops.

@@ -11,10 +11,8 @@ use super::Update;
 use super::plan::Site;
 use crate::gateway::{self, Question, Worker};
 use crate::metrics::Metrics;
+use crate::plugin::STACK_BYTES;
 use crate::server::{Connections, Terms, serve};
-
-/// Plugins run on a worker's stack, and so does everything else.
-const STACK_BYTES: usize = 4 * 1024 * 1024;
 
 /// What a worker is started with.
 pub(super) struct Start {

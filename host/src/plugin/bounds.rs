@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use wasmtime::Result;
 
+use crate::config;
+
 /// Log lines of one instance in one second; the rest is counted and dropped.
 const MOST_LINES_A_SECOND: u32 = 20;
 /// A longer log line is cut.
@@ -52,9 +54,12 @@ pub struct Footprint {
     pub memory_bytes: AtomicUsize,
 }
 
-/// Bounds an instance's memories and tables together.
+/// Bounds an instance's memories and tables, those of each kind together, and its parts.
 pub(super) struct Memory {
     most_bytes: usize,
+    most_elements: usize,
+    most_parts: usize,
+    elements: usize,
     pub(super) bytes: usize,
     /// Whether growth was denied since this was last cleared.
     pub(super) denied: bool,
@@ -62,10 +67,18 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// The memory of an instance that counts into this.
-    pub(super) fn new(most_bytes: usize, footprint: &Arc<Footprint>) -> Self {
+    /// The memory of an instance of which the host allows so much, and that counts into this.
+    pub(super) fn new(allowed: &config::Plugin, footprint: &Arc<Footprint>) -> Self {
         footprint.instances.fetch_add(1, Relaxed);
-        Self { most_bytes, bytes: 0, denied: false, footprint: Arc::clone(footprint) }
+        Self {
+            most_bytes: allowed.memory_bytes,
+            most_elements: usize::try_from(allowed.table_elements).unwrap_or(usize::MAX),
+            most_parts: allowed.parts.into(),
+            elements: 0,
+            bytes: 0,
+            denied: false,
+            footprint: Arc::clone(footprint),
+        }
     }
 }
 
@@ -89,9 +102,26 @@ impl wasmtime::ResourceLimiter for Memory {
         Ok(fits)
     }
 
-    fn table_growing(&mut self, _current: usize, desired: usize, _most: Option<usize>) -> Result<bool> {
-        let fits = desired <= super::engine::MOST_TABLE_ELEMENTS;
-        self.denied |= !fits;
+    fn table_growing(&mut self, current: usize, desired: usize, _most: Option<usize>) -> Result<bool> {
+        let grown = self.elements.saturating_add(desired.saturating_sub(current));
+        let fits = grown <= self.most_elements;
+        if fits {
+            self.elements = grown;
+        } else {
+            self.denied = true;
+        }
         Ok(fits)
+    }
+
+    fn instances(&self) -> usize {
+        self.most_parts
+    }
+
+    fn tables(&self) -> usize {
+        self.most_parts
+    }
+
+    fn memories(&self) -> usize {
+        self.most_parts
     }
 }

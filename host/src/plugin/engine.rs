@@ -19,15 +19,15 @@ use super::compile::Source;
 use super::v0_1::{self, Exports};
 use super::{Stage, Use, wasi};
 
-/// A plugin that recurses deeper than this traps; workers have room for it.
-const STACK_BYTES: usize = 512 * 1024;
+/// The stack of every thread that calls plugins: twice what `plugins.stack` may be, for the host has frames of its own.
+pub const STACK_BYTES: usize = 4 << 20;
 /// Linear memories that may exist at one time, over all versions, uses and workers.
 const MOST_MEMORIES: u32 = 2_000;
-/// The most that any setting may give one linear memory.
+/// The most that `plugin.NAME.memory` may be.
 const MOST_MEMORY_BYTES: usize = 1 << 30;
-/// Elements of one table: QuickJS and CPython need tens of thousands.
-pub(super) const MOST_TABLE_ELEMENTS: usize = 100_000;
-/// Core instances, memories and tables within one component.
+/// The most that `plugin.NAME.table_elements` may be: QuickJS and CPython need tens of thousands.
+const MOST_TABLE_ELEMENTS: usize = 100_000;
+/// The most that `plugin.NAME.parts` may be.
 const MOST_PARTS: u32 = 64;
 /// Memory of a returned slot that is zeroed rather than unmapped.
 const KEPT_RESIDENT_BYTES: usize = 128 * 1024;
@@ -93,12 +93,13 @@ pub enum LoadFault {
 }
 
 impl Engine {
-    /// Starts the engine and its clock, a thread that ends with the engine.
+    /// Starts the engine and its clock, a thread that ends with the engine. A call may take so much stack, and runs on a
+    /// thread with [`STACK_BYTES`].
     ///
     /// # Errors
     /// The machine cannot run it.
-    pub fn new(cache: Option<PathBuf>, metrics: Arc<Metrics>) -> anyhow::Result<Arc<Self>> {
-        let engine = start()?;
+    pub fn new(cache: Option<PathBuf>, stack_bytes: usize, metrics: Arc<Metrics>) -> anyhow::Result<Arc<Self>> {
+        let engine = start(stack_bytes)?;
         let cache = cache.and_then(|folder| match Cache::open(&folder) {
             Ok(cache) => Some(cache),
             Err(fault) => {
@@ -294,23 +295,23 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// An engine with a pool of memories; where the address space is too small for it (`ulimit -v`, valgrind), without.
-fn start() -> anyhow::Result<wasmtime::Engine> {
-    let pooled = wasmtime::Engine::new(settings().allocation_strategy(pool()));
+fn start(stack_bytes: usize) -> anyhow::Result<wasmtime::Engine> {
+    let pooled = wasmtime::Engine::new(settings(stack_bytes).allocation_strategy(pool()));
     let engine = pooled.or_else(|fault| {
         tracing::warn!(reason = one_line(&fault), "no pool for plugins' memories: instances start more slowly");
-        wasmtime::Engine::new(&settings())
+        wasmtime::Engine::new(&settings(stack_bytes))
     });
     engine.map_err(|fault| anyhow::anyhow!("{fault:#}"))
 }
 
-fn settings() -> Config {
+fn settings(stack_bytes: usize) -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
         .concurrency_support(false)
         .wasm_memory64(false)
         .epoch_interruption(true)
-        .max_wasm_stack(STACK_BYTES)
+        .max_wasm_stack(stack_bytes)
         .cranelift_opt_level(OptLevel::Speed)
         .parallel_compilation(false)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(16))

@@ -16,14 +16,12 @@ use tokio::sync::oneshot;
 
 use super::bounds::Lines;
 use super::capabilities::Trace;
+use super::engine::STACK_BYTES;
 use super::inputs::{Texts, View};
 use super::r#use::{Instance, Use};
 use super::v0_1::{Outcome, Request};
 use super::{Declaration, Failure};
 use crate::config;
-
-/// As much as a worker has.
-const STACK_BYTES: usize = 4 << 20;
 
 /// The threads; they end with this value.
 pub struct Pool {

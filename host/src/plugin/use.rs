@@ -173,7 +173,7 @@ impl Use {
             Arc::clone(&self.name.api),
             self.name.stage,
             Arc::clone(&self.keys),
-            Memory::new(self.host.memory_bytes, &self.footprint),
+            Memory::new(&self.host, &self.footprint),
         );
         let ticking = self.engine.ticking();
         let mut store = Store::new(self.engine.raw(), state);

@@ -239,10 +239,17 @@ async fn the_reference_in_the_docs_is_what_the_schema_says() {
 }
 
 #[tokio::test]
+async fn the_contract_is_that_of_the_repository() {
+    let ended = gatewright().run(&["contract"]).await;
+    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit/v0.1/policy.wit");
+    assert_eq!((ended.code, ended.output), (Some(0), std::fs::read_to_string(wit).unwrap()));
+}
+
+#[tokio::test]
 async fn help_says_what_each_command_does() {
     let ended = gatewright().run(&["--help"]).await;
     assert_eq!(ended.code, Some(0));
-    for command in ["run", "check", "schema", "inspect", "try", "explain"] {
+    for command in ["run", "check", "schema", "contract", "inspect", "try", "explain"] {
         assert!(ended.output.contains(command), "{}", ended.output);
     }
 }

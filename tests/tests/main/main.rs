@@ -13,6 +13,7 @@ mod auth;
 mod author;
 mod bad_input;
 mod balancing;
+mod bounds;
 mod circuit;
 mod command;
 mod compiling;

@@ -83,6 +83,7 @@ fn folder_at(path: &Path) -> Folder {
         cache: None,
         quiet: QUIET,
         file_bytes: MOST,
+        stack_bytes: Plugins::STACK_BYTES,
         compile_time: Duration::ZERO,
         probation: Duration::ZERO,
         offload_threads: 1,
