@@ -51,7 +51,7 @@ pub use plugins::{built, reference, sha256};
 pub use raw::{Raw, RawAnswer, RawUpstream, raw_upstream};
 pub use recorder::{Recorder, recorder};
 pub use reply::{Gate, Reply, Writer};
-pub use setup::{Place, SECRET, Setup, setup};
+pub use setup::{Place, SECRET, Setup, moved, setup};
 pub use time::{LONG, until, within};
 pub use tls::{Authority, Identity, TlsClient, acceptor};
 pub use token::{Key, Token, token, unix_seconds};

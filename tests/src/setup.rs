@@ -129,6 +129,17 @@ pub(crate) fn config_file(folder: &Path) -> PathBuf {
     folder.join("gateway.toml")
 }
 
+/// A configuration with another address in place of one that it has once.
+///
+/// # Panics
+/// It has it more often, or not at all.
+#[must_use]
+pub fn moved(text: &str, from: SocketAddr, to: &str) -> String {
+    let from = format!("\"{from}\"");
+    assert_eq!(text.matches(&from).count(), 1, "{from}");
+    text.replace(&from, &format!("\"{to}\""))
+}
+
 /// What a gateway logs, where its test does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Voice {

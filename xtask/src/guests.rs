@@ -46,17 +46,23 @@ fn examples() -> Result<Vec<PathBuf>> {
 /// Builds one workspace of guests and copies its components.
 fn workspace(toolchain: &Toolchain, from: &Path, to: &Path) -> Result<()> {
     run(toolchain.cargo(from).args(["build", "--workspace", "--release", "--target", TARGET]))?;
-    fs::create_dir_all(to)?;
     for name in plugin_names(toolchain, from)? {
         let built = from.join("target").join(TARGET).join("release").join(format!("{}.wasm", name.replace('-', "_")));
-        let bytes = fs::read(&built).with_context(|| format!("no {}", built.display()))?;
-        if !bytes.starts_with(&COMPONENT) {
-            bail!("{} is no component", built.display());
-        }
-        let file = to.join(format!("{name}.wasm"));
-        if replace(&file, &bytes)? {
-            println!("xtask: {} ({} KiB)", file.display(), bytes.len().div_ceil(1024));
-        }
+        put(&built, to, &name)?;
+    }
+    Ok(())
+}
+
+/// Puts a component that was built into a folder, under its plugin's name.
+pub(crate) fn put(built: &Path, folder: &Path, name: &str) -> Result<()> {
+    let bytes = fs::read(built).with_context(|| format!("no {}", built.display()))?;
+    if !bytes.starts_with(&COMPONENT) {
+        bail!("{} is no component", built.display());
+    }
+    fs::create_dir_all(folder)?;
+    let file = folder.join(format!("{name}.wasm"));
+    if replace(&file, &bytes)? {
+        println!("xtask: {} ({} KiB)", file.display(), bytes.len().div_ceil(1024));
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ pub mod drill;
 pub mod fuzz;
 pub mod guests;
 pub mod house;
+pub mod languages;
 pub mod packages;
 pub mod process;
 pub mod ready;

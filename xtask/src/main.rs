@@ -1,7 +1,7 @@
 //! Arguments, then one call.
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, conformance, drill, fuzz, guests, run, soak, test, wasm};
+use xtask::{bench, conformance, drill, fuzz, guests, languages, run, soak, test, wasm};
 
 /// Builds, tests, runs and measures Gatewright.
 #[derive(Parser)]
@@ -17,6 +17,8 @@ enum Command {
     Setup,
     /// Build the Rust plugins into target/plugins.
     Guests,
+    /// Build the examples' plugins in other languages into target/plugins/examples.
+    Languages,
     /// Build the guests and run every test.
     Test {
         /// Handed to `cargo test --workspace`.
@@ -41,6 +43,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Setup => wasm::setup().map(drop),
         Command::Guests => guests::build().map(drop),
+        Command::Languages => languages::build(),
         Command::Test { arguments } => test::test(&arguments),
         Command::Run => run::run(),
         Command::Bench(options) => bench::bench(&options),

@@ -1,11 +1,11 @@
-//! `cargo xtask test`: the guests, then every test. And tests that take minutes, one by one.
+//! `cargo xtask test`: the guests in all languages, then every test. And tests that take minutes, one by one.
 
 use std::path::Path;
 
 use anyhow::Result;
 
 use crate::process::run;
-use crate::{guests, house};
+use crate::{guests, house, languages};
 
 /// Builds the guests, runs the plugins' own tests natively, then all of the workspace with the plugins at hand.
 ///
@@ -14,6 +14,7 @@ use crate::{guests, house};
 /// Something does not build, or a test fails.
 pub fn test(arguments: &[String]) -> Result<()> {
     let plugins = guests::build()?;
+    languages::build()?;
     println!("xtask: the plugins' own tests");
     let folder = house::root().join("plugins");
     run(house::cargo(&folder).env("CARGO_TARGET_DIR", folder.join("target")).args(["test", "--workspace"]))?;

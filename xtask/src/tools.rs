@@ -27,20 +27,20 @@ pub fn of_crate(package: &str, version: &str, program: &str) -> Result<PathBuf> 
     Ok(path)
 }
 
-/// The programs of a Python environment of its own with these packages; made where it is missing.
+/// The programs of a Python environment of its own with these packages; made where it is missing, or has others.
 ///
 /// # Errors
 ///
 /// There is no Python 3 with `venv`, or no package index.
 pub fn of_python(name: &str, packages: &[&str]) -> Result<PathBuf> {
     let environment = folder().join(name);
-    let whole = environment.join("whole");
-    if !whole.is_file() {
+    let (whole, wanted) = (environment.join("whole"), packages.join("\n"));
+    if std::fs::read_to_string(&whole).ok().as_ref() != Some(&wanted) {
         println!("xtask: installing {}", packages.join(", "));
         run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
         let pip = environment.join("bin/pip");
         run(Command::new(pip).args(["install", "--quiet", "--disable-pip-version-check"]).args(packages))?;
-        std::fs::write(whole, packages.join("\n"))?;
+        std::fs::write(whole, wanted)?;
     }
     Ok(environment.join("bin"))
 }

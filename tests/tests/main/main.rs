@@ -24,7 +24,6 @@ mod deadlines;
 mod discovery;
 mod drill;
 mod edge;
-mod examples;
 mod explain;
 mod forwarding;
 mod fuzz;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use gatewright_tests::{Port, Program, port, reference, until, within};
+use gatewright_tests::{Port, Program, moved, port, reference, until, within};
 use xtask::demo::{self, Try};
 use xtask::{house, packages};
 
@@ -45,13 +45,6 @@ async fn demo() -> Demo {
     let gateway = gateway.start_with(folder, &file).await;
     until("the gateway is ready", async || (gateway.admin("/readyz").await.status == 200).then_some(())).await;
     Demo { gateway, failing: failing.expect("it is an endpoint"), _services: services, _ports: ports }
-}
-
-/// The configuration with another address in place of one that it has once.
-pub(crate) fn moved(text: &str, from: SocketAddr, to: &str) -> String {
-    let from = format!("\"{from}\"");
-    assert_eq!(text.matches(&from).count(), 1, "{from}");
-    text.replace(&from, &format!("\"{to}\""))
 }
 
 /// The configuration in a folder where the plugins are as far away as they are in the repository.

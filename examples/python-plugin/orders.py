@@ -1,0 +1,61 @@
+"""Validation of what no schema can say: an order's total is the sum of its items."""
+
+import json
+
+from componentize_py_types import Err
+from wit_world import exports
+from wit_world.imports import inputs
+from wit_world.imports.types import Refusal, Request, Violation
+
+MOST_ITEMS = 500
+
+
+class state:
+    """What `configure` leaves for `check`: kept by the module, for `self` is another one in every call."""
+
+    method = most = 0
+
+
+class Validation(exports.Validation):
+    def configure(self, settings: str) -> None:
+        state.most = json.loads(settings).get("most", 1_000_000)
+        state.method = inputs.method()
+        inputs.body(65_536, ["application/json"])
+
+    def check(self, request: Request) -> None:
+        if request.values[state.method] not in ("POST", "PUT"):
+            return
+        violations = list(faults(request.body or b""))
+        if violations:
+            raise Err(Refusal(422, "The order does not add up", None, None, [], violations))
+
+
+def parsed(body: bytes):
+    """A JSON text of no more nesting than an order can have: deeper ones cost Python's parser all of its stack."""
+    if body.count(b"[") + body.count(b"{") > MOST_ITEMS + 2:
+        raise ValueError(f"more than {MOST_ITEMS} items")
+    return json.loads(body)
+
+
+def whole(value) -> int:
+    if type(value) is not int:
+        raise ValueError(f"{value!r} is no whole number")
+    return value
+
+
+def faults(body: bytes):
+    """What is wrong with an order, one by one; amounts are whole cents."""
+    try:
+        order = parsed(body)
+        items, total = order["items"], whole(order["total"])
+        amounts = [whole(item["price"]) * whole(item["quantity"]) for item in items]
+    except (ValueError, KeyError, TypeError) as fault:
+        yield Violation("body", "", f"is no order: {fault!r}"[:200])
+        return
+    for index, amount in enumerate(amounts):
+        if amount <= 0:
+            yield Violation("body", f"/items/{index}", "costs nothing")
+    if total != sum(amounts):
+        yield Violation("body", "/total", f"is {total}, and the items cost {sum(amounts)}")
+    elif total > state.most:
+        yield Violation("body", "/total", f"is more than {state.most}")
