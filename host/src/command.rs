@@ -2,7 +2,7 @@
 //! gateway around it. For whoever runs a gateway: one request is explained.
 
 use std::fmt;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -121,6 +121,16 @@ impl Loaded {
 fn configuration(file: &Path) -> anyhow::Result<Config> {
     let all = |faults: Vec<config::Fault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     Config::load(file).map_err(|faults| anyhow::Error::msg(all(faults)))
+}
+
+/// The text of a request: a file's, or where that is `-` what comes by standard input.
+fn read_request(file: &Path) -> std::io::Result<Vec<u8>> {
+    if file != "-" {
+        return std::fs::read(file);
+    }
+    let mut text = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// Shows on standard error what plugins log, and what is wrong with key sets.

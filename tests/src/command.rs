@@ -8,7 +8,7 @@ use command_fds::{CommandFdExt, FdMapping};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
@@ -36,6 +36,13 @@ pub struct Ended {
     pub output: String,
     /// What it wrote to standard error.
     pub errors: String,
+}
+
+impl Ended {
+    fn of(output: std::process::Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Self { code: output.status.code(), output: text(output.stdout), errors: text(output.stderr) }
+    }
 }
 
 impl Command {
@@ -98,9 +105,19 @@ impl Command {
     /// # Panics
     /// It does not end.
     pub async fn run(&self, arguments: &[&str]) -> Ended {
-        let output = within("the end of a command", self.command().args(arguments).output()).await.unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Ended { code: output.status.code(), output: text(output.stdout), errors: text(output.stderr) }
+        Ended::of(within("the end of a command", self.command().args(arguments).output()).await.unwrap())
+    }
+
+    /// Runs it to its end, with this as its standard input.
+    ///
+    /// # Panics
+    /// It does not end, or does not read.
+    pub async fn run_with(&self, input: &str, arguments: &[&str]) -> Ended {
+        let mut command = self.command();
+        let command = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).await.unwrap();
+        Ended::of(within("the end of a command", child.wait_with_output()).await.unwrap())
     }
 
     /// Starts a gateway, and comes back when it serves.

@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::report::Report;
-use super::{configuration, print, show_log};
+use super::{configuration, print, read_request, show_log};
 use crate::admin::{MOST_BYTES, TEXT_TYPE};
 use crate::control;
 use crate::explain::{By, End, Explanation};
@@ -37,7 +37,7 @@ pub struct Explain {
     #[arg(short, long, value_name = "FILE", default_value = "gateway.toml")]
     config: PathBuf,
     /// The request, as the text of HTTP/1.1: `GET /orders HTTP/1.1`, a line for each header field, an empty line, the body.
-    /// What is missing of empty line and `content-length` is added.
+    /// What is missing of empty line and `content-length` is added. `-`: standard input.
     #[arg(short, long, value_name = "FILE")]
     request: PathBuf,
     /// The address that the request comes from.
@@ -81,7 +81,7 @@ impl Explain {
 
     async fn explained(&self) -> anyhow::Result<Explanation> {
         let file = self.request.display().to_string();
-        let text = std::fs::read(&self.request).with_context(|| file.clone())?;
+        let text = read_request(&self.request).with_context(|| file.clone())?;
         if text.len() > MOST_BYTES {
             bail!("{file}: longer than {MOST_BYTES} bytes");
         }

@@ -11,7 +11,7 @@ use http::StatusCode;
 
 use super::report::{Report, bytes, time};
 use super::trial::{Asked, Trial};
-use super::{Loaded, PluginFile, configuration, print, show_log};
+use super::{Loaded, PluginFile, configuration, print, read_request, show_log};
 use crate::config::{self, Config, Isolation, OnFailure};
 use crate::gateway::bounds;
 use crate::plugin::verdict::Caller;
@@ -28,7 +28,7 @@ pub struct Try {
     #[arg(short, long, value_name = "FILE", default_value = "gateway.toml")]
     config: PathBuf,
     /// The request, as the text of HTTP/1.1: `GET /orders HTTP/1.1`, a line for each header field, an empty line, the body.
-    /// What is missing of empty line and `content-length` is added.
+    /// What is missing of empty line and `content-length` is added. `-`: standard input.
     #[arg(short, long, value_name = "FILE")]
     request: PathBuf,
     /// The API, where several use the plugin.
@@ -126,7 +126,7 @@ impl Try {
     fn report(&self, report: &mut Report) -> anyhow::Result<End> {
         let config = configuration(&self.config)?;
         let request = self.request.display().to_string();
-        let text = std::fs::read(&self.request).with_context(|| request.clone())?;
+        let text = read_request(&self.request).with_context(|| request.clone())?;
         let text = RequestText::new(&text).with_context(|| request.clone())?;
         let loaded = Loaded::load(&self.plugin, Some(&config))?;
         let (name, used) = self.choose(&loaded, &config)?;

@@ -281,4 +281,7 @@ async fn the_order_of_the_quickstart_is_tried() {
     tells(&ended, 0, &["a plugin for validation\n", "orders.validation[0]:"]);
     let ended = gatewright.run(&["try", file, "--config", config, "--request", order]).await;
     tells(&ended, 1, &["as orders.validation[0]: refused\n", "\"at\": \"/quantity\""]);
+    let text = std::fs::read_to_string(order).unwrap();
+    let piped = gatewright.run_with(&text, &["try", file, "--config", config, "--request", "-"]).await;
+    tells(&piped, 1, &["as orders.validation[0]: refused\n", "\"at\": \"/quantity\""]);
 }
