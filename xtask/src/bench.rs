@@ -4,7 +4,8 @@
 //! The figure that counts is CPU time, as a ratio inside one interleaved run: requests a second depend on what else the
 //! machine does.
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -25,8 +26,10 @@ mod server;
 mod setting;
 mod swap;
 mod tokens;
+mod training;
 
 use goals::Goals;
+use setting::{Gateway, Policy};
 use tokens::Issuer;
 
 /// What is measured, how long and how often.
@@ -44,6 +47,9 @@ pub struct Options {
     /// Measure only this, and what else is given so. Default: everything.
     #[arg(long)]
     only: Vec<Part>,
+    /// Measure the build of `cargo xtask release` in place of a plain one.
+    #[arg(long)]
+    profiled: bool,
 }
 
 /// A part of the measurement.
@@ -72,18 +78,26 @@ struct Bench {
     issuer: Issuer,
     /// The document with the issuer's key.
     jwks: PathBuf,
+    /// The build of the gateway.
+    binary: PathBuf,
     rounds: u32,
     /// Length of one measurement.
     time: Duration,
 }
 
 impl Bench {
-    fn new(options: &Options, plugins: PathBuf) -> Result<Self> {
+    fn new(binary: PathBuf, (rounds, seconds): (u32, u64)) -> Result<Self> {
+        install_missing(&[("wrk", "wrk"), ("nginx", "nginx-light")])?;
+        let plugins = guests::build()?;
         let folder = tempfile::Builder::new().prefix("gatewright-bench-").tempdir()?;
         let (issuer, jwks) = (Issuer::new()?, folder.path().join("jwks.json"));
         issuer.write_keys(&jwks)?;
-        let (rounds, seconds) = if options.short { (1, 1) } else { (options.rounds, options.seconds) };
-        Ok(Self { folder, plugins, issuer, jwks, rounds, time: Duration::from_secs(seconds) })
+        Ok(Self { folder, plugins, issuer, jwks, binary, rounds, time: Duration::from_secs(seconds) })
+    }
+
+    /// A gateway before this upstream.
+    fn gateway<'a>(&'a self, policy: Policy, workers: usize, plugins: &'a Path, upstream: SocketAddr) -> Gateway<'a> {
+        Gateway { policy, workers, plugins, jwks: &self.jwks, upstream, binary: &self.binary, tls: None }
     }
 
     /// A new folder for a part's files.
@@ -102,19 +116,33 @@ impl Bench {
 /// Something cannot be built, installed or started, or a server answered other than 2xx: the cost of a refusal is no
 /// result.
 pub fn bench(options: &Options) -> Result<()> {
-    install_missing(&[("wrk", "wrk"), ("nginx", "nginx-light")])?;
-    let bench = Bench::new(options, guests::build()?)?;
-    println!("xtask: building the gateway in release");
-    run(house::workspace_cargo().args(["build", "--release", "--package", "gatewright"]))?;
+    let binary = match options.profiled {
+        true => crate::release::release()?,
+        false => {
+            println!("xtask: building the gateway in release");
+            run(house::workspace_cargo().args(["build", "--release", "--package", "gatewright"]))?;
+            house::gateway()
+        }
+    };
+    let bench = Bench::new(binary, if options.short { (1, 1) } else { (options.rounds, options.seconds) })?;
     let mut goals = Goals::default();
     for part in Part::ALL.into_iter().filter(|part| options.only.is_empty() || options.only.contains(part)) {
         match part {
             Part::Requests => requests::measure(&bench, &mut goals)?,
             Part::Scaling => scaling::measure(&bench, &mut goals)?,
             Part::Swap => swap::measure(&bench, &mut goals)?,
-            Part::Calls => calls::measure(&mut goals)?,
+            Part::Calls => calls::measure(options.profiled, &mut goals)?,
         }
     }
     print!("{goals}");
     Ok(())
+}
+
+/// Has a build of the gateway do what gateways do, for as long as it takes to see what it does most.
+///
+/// # Errors
+///
+/// As [`bench`].
+pub(crate) fn train(binary: PathBuf) -> Result<()> {
+    training::train(&Bench::new(binary, (1, 3))?)
 }

@@ -13,6 +13,7 @@ pub mod languages;
 pub mod packages;
 pub mod process;
 pub mod ready;
+pub mod release;
 pub mod run;
 pub mod soak;
 pub mod test;

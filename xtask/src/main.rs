@@ -1,7 +1,7 @@
 //! Arguments, then one call.
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, conformance, drill, fuzz, guests, languages, run, soak, test, wasm};
+use xtask::{bench, conformance, drill, fuzz, guests, languages, release, run, soak, test, wasm};
 
 /// Builds, tests, runs and measures Gatewright.
 #[derive(Parser)]
@@ -27,6 +27,8 @@ enum Command {
     },
     /// Start the gateway before three demo services, and print what to try.
     Run,
+    /// Build the gateway as it is shipped: once to see what it does most under load, and again for that.
+    Release,
     /// Measure the gateway beside nginx.
     Bench(bench::Options),
     /// Swap plugins for minutes, half of them broken, under load, and look at the memory afterwards.
@@ -46,6 +48,7 @@ fn main() -> anyhow::Result<()> {
         Command::Languages => languages::build(),
         Command::Test { arguments } => test::test(&arguments),
         Command::Run => run::run(),
+        Command::Release => release::release().map(drop),
         Command::Bench(options) => bench::bench(&options),
         Command::Soak(options) => soak::soak(&options),
         Command::Drill(options) => drill::drill(&options),

@@ -7,16 +7,17 @@ use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
 use super::goals::{Bound, Goal, Goals};
-use crate::house;
 use crate::process::run;
+use crate::{house, release};
 
 /// The stages whose plugins are asked.
 const STAGES: [&str; 2] = ["validation", "routing"];
 
-/// Runs `cargo bench --package gatewright`. The plugins must have been built.
-pub(super) fn measure(goals: &mut Goals) -> Result<()> {
+/// Runs `cargo bench --package gatewright`, built with the profile of `cargo xtask release` or without. The plugins must have been
+/// built.
+pub(super) fn measure(profiled: bool, goals: &mut Goals) -> Result<()> {
     let results = house::root().join("target/criterion");
-    let mut cargo = house::workspace_cargo();
+    let mut cargo = if profiled { release::cargo() } else { house::workspace_cargo() };
     cargo.args(["bench", "--package", "gatewright", "--bench", "calls"]);
     run(cargo.env("CRITERION_HOME", &results).env("GATEWRIGHT_PLUGINS", house::plugins()))?;
     for (how, most) in [("called", 0.8), ("remembered", 0.25)] {

@@ -9,7 +9,7 @@ use super::goals::{Bound, Goal, Goals};
 use super::load::{Load, Requests};
 use super::report::{Report, Sample};
 use super::server::{self, Place, Server};
-use super::setting::{Calls, Gateway, Policy, Says};
+use super::setting::{Calls, Policy, Says};
 use super::{Bench, cpu};
 
 /// What is measured.
@@ -108,7 +108,7 @@ fn start(bench: &Bench, folder: &Path, kind: Kind, upstream: &Server) -> Result<
     let none = folder.join("no-plugins");
     std::fs::create_dir_all(&none)?;
     let plugins = if matches!(policy, Policy::None) { &none } else { &bench.plugins };
-    let gateway = Gateway { policy, workers: 1, plugins, jwks: &bench.jwks, upstream: upstream.address };
+    let gateway = bench.gateway(policy, 1, plugins, upstream.address);
     server::gateway(folder, &format!("{kind:?}"), Place::Alone, &gateway)
 }
 

@@ -8,7 +8,7 @@ use super::load::{Load, Requests};
 use super::report::{Sample, middle};
 use super::requests::{CONNECTIONS, sample};
 use super::server::{self, Place};
-use super::setting::{Calls, Gateway, Policy};
+use super::setting::{Calls, Policy};
 
 /// The numbers of workers that are compared.
 const WORKERS: [u32; 2] = [1, 2];
@@ -22,9 +22,8 @@ pub(super) fn measure(bench: &Bench, goals: &mut Goals) -> Result<()> {
     let folder = bench.folder("scaling")?;
     let upstream = server::upstream(&folder, Place::Anywhere)?;
     let start = |workers| {
-        let (plugins, jwks) = (&bench.plugins, &bench.jwks);
         let policy = Policy::Es256(Calls::Remembered);
-        let gateway = Gateway { policy, workers: workers as usize, plugins, jwks, upstream: upstream.address };
+        let gateway = bench.gateway(policy, workers as usize, &bench.plugins, upstream.address);
         server::gateway(&folder, &format!("workers-{workers}"), Place::Anywhere, &gateway)
     };
     let servers = WORKERS.into_iter().map(start).collect::<Result<Vec<_>>>()?;

@@ -102,7 +102,7 @@ pub(super) fn gateway(folder: &Path, name: &str, place: Place, gateway: &Gateway
     let (file, log) = (folder.join(name).join("gateway.toml"), folder.join(format!("{name}.log")));
     fs::create_dir_all(folder.join(name))?;
     fs::write(&file, gateway.text(address, admin))?;
-    let mut command = placed(place, &house::gateway());
+    let mut command = placed(place, gateway.binary);
     command.arg("run").arg("--config").arg(&file).env(setting::SECRET_VARIABLE, setting::SECRET);
     // What is compiled for a measurement is nobody else's, and need not be compiled for the next one.
     command.env("XDG_CACHE_HOME", house::root().join("target/bench-cache"));

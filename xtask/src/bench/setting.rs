@@ -123,6 +123,10 @@ pub(super) struct Gateway<'a> {
     pub(super) jwks: &'a Path,
     /// Where everything goes.
     pub(super) upstream: SocketAddr,
+    /// The build of it.
+    pub(super) binary: &'a Path,
+    /// Where it listens with TLS too, and a file with certificate and key.
+    pub(super) tls: Option<(SocketAddr, &'a Path)>,
 }
 
 /// What stands in a request's way.
@@ -150,7 +154,7 @@ pub(super) enum Calls {
 impl Gateway<'_> {
     /// Its configuration; `admin` is where `/readyz` and `/plugins` are.
     pub(super) fn text(&self, listen: SocketAddr, admin: SocketAddr) -> String {
-        let Self { policy, workers, plugins, jwks, upstream } = self;
+        let Self { policy, workers, plugins, jwks, upstream, tls, .. } = self;
         format!(
             "[server]
 listen = \"{listen}\"
@@ -168,9 +172,10 @@ folder = \"{}\"
 [service.fixed]
 endpoints = [\"{upstream}\"]
 idle_connections = 128
-{}",
+{}{}",
             plugins.display(),
-            policy.text(jwks)
+            policy.text(jwks),
+            tls.map(secure).unwrap_or_default()
         )
     }
 }
@@ -200,6 +205,13 @@ impl Policy {
             }
         }
     }
+}
+
+fn secure((listen, pair): (SocketAddr, &Path)) -> String {
+    let pair = pair.display();
+    format!(
+        "\n[server.tls]\nlisten = \"{listen}\"\ncertificates = [{{ certificate = \"{pair}\", key = \"{pair}\" }}]\n"
+    )
 }
 
 /// What `jwt` may name.

@@ -13,7 +13,7 @@ use super::Bench;
 use super::goals::{Bound, Goal, Goals};
 use super::load::{Load, Requests};
 use super::server::{self, Place, Server};
-use super::setting::{Calls, Gateway, Policy};
+use super::setting::{Calls, Policy};
 use crate::ready;
 
 /// The plugins, from small to large.
@@ -39,8 +39,8 @@ pub(super) fn measure(bench: &Bench, goals: &mut Goals) -> Result<()> {
     let mut files = PLUGINS.into_iter().map(file).collect::<Result<Vec<_>>>()?;
     let upstream = server::upstream(&folder, Place::Anywhere)?;
     let workers = thread::available_parallelism().map_or(1, Into::into);
-    let (policy, jwks, upstream) = (Policy::Es256(Calls::Remembered), &*bench.jwks, upstream.address);
-    let gateway = Gateway { policy, workers, plugins: &plugins, jwks, upstream };
+    let policy = Policy::Es256(Calls::Remembered);
+    let gateway = bench.gateway(policy, workers, &plugins, upstream.address);
     let server = server::gateway(&folder, "gateway", Place::Anywhere, &gateway)?;
     // Now both versions of each are compiled.
     for _ in 0..2 {
