@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::packages::install_missing;
 use crate::process::run;
-use crate::{guests, house};
+use crate::{guests, house, release};
 
 mod calls;
 mod cpu;
@@ -47,7 +47,7 @@ pub struct Options {
     /// Measure only this, and what else is given so. Default: everything.
     #[arg(long)]
     only: Vec<Part>,
-    /// Measure the build of `cargo xtask release` in place of a plain one.
+    /// Measure a build like that of `cargo xtask release` in place of a plain one.
     #[arg(long)]
     profiled: bool,
 }
@@ -117,7 +117,7 @@ impl Bench {
 /// result.
 pub fn bench(options: &Options) -> Result<()> {
     let binary = match options.profiled {
-        true => crate::release::release()?,
+        true => release::profiled()?,
         false => {
             println!("xtask: building the gateway in release");
             run(house::workspace_cargo().args(["build", "--release", "--package", "gatewright"]))?;

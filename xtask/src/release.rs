@@ -27,10 +27,21 @@ pub fn release() -> Result<PathBuf> {
     std::fs::remove_dir_all(&counts).ok();
     bench::train(counting)?;
     run(Command::new(merge).arg("merge").arg("--output").arg(profile()).arg(&counts))?;
+    // Built for other counts: cargo would keep the dependencies.
+    std::fs::remove_dir_all(folder.join("release")).ok();
     println!("xtask: building the gateway for that");
     let built = build(&folder, &uses_profile())?;
     println!("xtask: {}", built.display());
     Ok(built)
+}
+
+/// Builds what there is now with the counts of the last [`release`]; where there are none, that makes them.
+///
+/// # Errors
+///
+/// As [`release`].
+pub(crate) fn profiled() -> Result<PathBuf> {
+    if profile().is_file() { build(&folder(), &uses_profile()) } else { release() }
 }
 
 /// A cargo that builds as [`release`] did last.
