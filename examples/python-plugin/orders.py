@@ -19,6 +19,8 @@ class state:
 class Validation(exports.Validation):
     def configure(self, settings: str) -> None:
         state.most = json.loads(settings).get("most", 1_000_000)
+        if type(state.most) is not int:
+            raise Err("`most` is no whole number")
         state.method = inputs.method()
         inputs.body(65_536, ["application/json"])
 

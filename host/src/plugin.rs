@@ -131,7 +131,7 @@ pub enum Failure {
     /// It took longer than it may.
     #[error("over its time")]
     Time,
-    /// It asked for more memory than it may have.
+    /// It asked for more memory, or elements of tables, than it may have.
     #[error("over its memory or its tables")]
     Memory,
     /// It answered what cannot be.
