@@ -53,8 +53,7 @@ pub fn watch(
 
 fn watcher(name: &'static str, sender: Sender<Notice>) -> Option<RecommendedWatcher> {
     let notice = move |event: notify::Result<notify::Event>| {
-        // That somebody, for example we, opened a file is no change.
-        if !matches!(event, Ok(notify::Event { kind: EventKind::Access(AccessKind::Open(_) | AccessKind::Read), .. })) {
+        if may_be_change(&event) {
             // The thread may have ended.
             let _ = sender.send(Notice::Changed);
         }
@@ -62,6 +61,13 @@ fn watcher(name: &'static str, sender: Sender<Notice>) -> Option<RecommendedWatc
     notify::recommended_watcher(notice)
         .inspect_err(|fault| tracing::warn!(name, %fault, "files are not watched, only read every few seconds"))
         .ok()
+}
+
+/// Whether a notice may be one of a change. That somebody opened or read a file is none: we do so ourselves, and would read again
+/// because we have read.
+pub(crate) fn may_be_change(event: &notify::Result<notify::Event>) -> bool {
+    let kind = event.as_ref().map(|event| event.kind);
+    !matches!(kind, Ok(EventKind::Access(AccessKind::Open(_) | AccessKind::Read)))
 }
 
 fn run(
@@ -113,4 +119,23 @@ fn folders(files: &[PathBuf]) -> BTreeSet<PathBuf> {
         .flat_map(|file| [Some(folder(file)), file.canonicalize().ok().map(|real| folder(&real))])
         .flatten()
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::Event;
+    use notify::event::{AccessMode, CreateKind, ModifyKind};
+
+    use super::*;
+
+    #[test]
+    fn to_open_a_file_is_no_change_and_all_else_may_be_one() {
+        let notice = |kind| may_be_change(&Ok(Event::new(kind)));
+        for opened in [AccessKind::Read, AccessKind::Open(AccessMode::Any), AccessKind::Open(AccessMode::Read)] {
+            assert!(!notice(EventKind::Access(opened)), "{opened:?}");
+        }
+        assert!(notice(EventKind::Access(AccessKind::Close(AccessMode::Write))));
+        assert!(notice(EventKind::Create(CreateKind::File)) && notice(EventKind::Modify(ModifyKind::Any)));
+        assert!(may_be_change(&Err(notify::Error::generic("notices were lost"))));
+    }
 }

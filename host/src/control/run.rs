@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use notify::Watcher;
 use tokio::sync::{mpsc, watch};
 
 use super::plan::{uses, versions};
@@ -18,6 +17,7 @@ use super::{Change, Control, status};
 use crate::admin::{self, Desk};
 use crate::balance::Services;
 use crate::config::{Config, Fault};
+use crate::files;
 use crate::gateway::Asker;
 use crate::keys::KeySets;
 use crate::limit::Tables;
@@ -26,13 +26,6 @@ use crate::plugin::folder::{self, Event, Folder};
 use crate::plugin::{Compiler, Engine, LoadFault, Pool, STACK_BYTES, Source, Version};
 use crate::server::{self, Inbox, Listener, Terms};
 use crate::tls::{Outwards, Tls, TlsFault};
-
-/// Editors write a file in several steps: it is read when it has been quiet for so long.
-const QUIET: Duration = Duration::from_millis(50);
-/// In a folder where something is always written it is read after so long.
-const MOST_QUIET: Duration = Duration::from_millis(500);
-/// How often the configuration is looked at without notice, because notices can be lost.
-const RESCAN: Duration = Duration::from_secs(2);
 
 /// Why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -246,7 +239,8 @@ impl House {
         let to = changes.clone();
         control.folder_watch = Some(folder::watch(folder, move |event| drop(to.send(Change::Folder(event))))?);
         control.again();
-        let _file = watch_file(&file, changes.clone());
+        let (to, files) = (changes.clone(), move || vec![file.clone()]);
+        let _file = files::watch("config-watch", files, move || drop(to.send(Change::Config)))?;
         tokio::spawn(stop_on(stopped, stopping, changes));
         // Whoever started us waits for it.
         let _ = ready.send(Ok(()));
@@ -282,39 +276,6 @@ fn acceptor(
             tracing::error!(reason = %fault, "accepting ended");
         }
     })
-}
-
-/// Watches the configuration's file: by notice, and now and then without.
-fn watch_file(file: &Path, changes: mpsc::UnboundedSender<Change>) -> Option<notify::RecommendedWatcher> {
-    let (touched, touches) = std::sync::mpsc::channel::<()>();
-    let spawned = std::thread::Builder::new().name("config-watch".into()).spawn(move || {
-        loop {
-            match touches.recv_timeout(RESCAN) {
-                Ok(()) => {
-                    let until = Instant::now() + MOST_QUIET;
-                    while Instant::now() < until && touches.recv_timeout(QUIET).is_ok() {}
-                }
-                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
-                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return,
-            }
-            if changes.send(Change::Config).is_err() {
-                return;
-            }
-        }
-    });
-    let notice = move |_: notify::Result<notify::Event>| {
-        // The thread that listens ends with the gateway.
-        let _ = touched.send(());
-    };
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let watching = spawned.map_err(anyhow::Error::from).and_then(|_thread| {
-        let mut watcher = notify::recommended_watcher(notice)?;
-        watcher.watch(folder, notify::RecursiveMode::NonRecursive)?;
-        Ok(watcher)
-    });
-    watching
-        .map_err(|fault| tracing::warn!(reason = %fault, "the configuration's file is only looked at now and then"))
-        .ok()
 }
 
 impl Control {

@@ -5,11 +5,11 @@ use std::ffi::OsString;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use notify::event::{AccessKind, EventKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::look::{self, Named};
 use super::{Event, Folder};
+use crate::files::may_be_change;
 
 /// How often the folder is looked at without any notice: notices can be lost, and a folder may appear later.
 const RESCAN: Duration = Duration::from_secs(2);
@@ -109,8 +109,7 @@ impl Notices {
 
 fn watcher(notices: Arc<Notices>) -> Option<RecommendedWatcher> {
     let notice = move |event: notify::Result<notify::Event>| {
-        // That somebody, for example we, opened a file is no change.
-        if !matches!(event, Ok(notify::Event { kind: EventKind::Access(AccessKind::Open(_) | AccessKind::Read), .. })) {
+        if may_be_change(&event) {
             notices.note(event);
         }
     };
