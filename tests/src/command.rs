@@ -1,7 +1,7 @@
 //! The product's command line, as a process.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use command_fds::{CommandFdExt, FdMapping};
@@ -265,6 +265,21 @@ impl Program {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().expect("running"))).unwrap();
         let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
         kibibytes.expect("a figure").parse::<u64>().unwrap() * 1024
+    }
+
+    /// How often its thread of this name has gone to sleep.
+    ///
+    /// # Panics
+    /// It has none, or the system has no `/proc`.
+    #[must_use]
+    pub fn naps(&self, thread: &str) -> u64 {
+        let tasks = format!("/proc/{}/task", self.child.id().expect("running"));
+        let named =
+            |folder: &PathBuf| std::fs::read_to_string(folder.join("comm")).is_ok_and(|name| name.trim() == thread);
+        let mut tasks = std::fs::read_dir(tasks).unwrap().map(|task| task.unwrap().path());
+        let status = std::fs::read_to_string(tasks.find(named).expect("the thread").join("status")).unwrap();
+        let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        count.expect("a count").trim().parse().unwrap()
     }
 
     /// Sends it `SIGTERM`.

@@ -112,9 +112,9 @@ impl Engine {
         Ok(Arc::new(Self { engine, clock, cache, metrics, on_suspension, forgotten }))
     }
 
-    /// The clock ticks for as long as the answer lives: every instance holds one.
+    /// What has the clock tick: every instance has one.
     pub(super) fn ticking(&self) -> Ticking {
-        self.clock.tick()
+        self.clock.ticking()
     }
 
     /// Has all remembered verdicts forgotten.

@@ -179,7 +179,9 @@ impl Use {
         let mut store = Store::new(self.engine.raw(), state);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(self.host.answer_bytes);
-        store.set_epoch_deadline(ticks(self.host.configure_time));
+        let time = ticks(self.host.configure_time);
+        store.set_epoch_deadline(time);
+        ticking.go_on(time);
         let guest = self.linked.pre.instantiate(&mut store).map_err(|fault| failed(classify(&fault, store.data())))?;
         let misfit = |fault| LoadFault::Stage { stage: self.name.stage, reason: line(&format!("{fault:#}")) };
         let functions = self.linked.exports.load(&mut store, &guest).map_err(misfit)?;
@@ -189,7 +191,7 @@ impl Use {
             Err(fault) => return Err(failed(classify(&fault, store.data()))),
         }
         let declaration = store.data_mut().serve();
-        Ok((Instance { store, functions, _ticking: ticking }, declaration))
+        Ok((Instance { store, functions, ticking }, declaration))
     }
 
     /// A new instance in place of one that was thrown away.
@@ -286,7 +288,7 @@ fn reason(fault: &wasmtime::Error) -> String {
 pub struct Instance {
     store: Store<State>,
     functions: Functions,
-    _ticking: Ticking,
+    ticking: Ticking,
 }
 
 impl Instance {
@@ -322,7 +324,9 @@ impl Instance {
         state.request = Some(id.clone());
         state.trace = Trace::default();
         state.memory.denied = false;
-        self.store.set_epoch_deadline(ticks(time));
+        let time = ticks(time);
+        self.store.set_epoch_deadline(time);
+        self.ticking.go_on(time);
         let answer = self.functions.call(&mut self.store, request);
         let answer = answer.unwrap_or_else(|fault| Err(classify_call(&fault, self.store.data())));
         (answer, self.store.data().trace)

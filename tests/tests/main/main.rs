@@ -45,6 +45,7 @@ mod pressure;
 mod quickstart;
 mod reload;
 mod remembered;
+mod rest;
 mod retries;
 mod rollback;
 mod routing;
