@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::limit::FailedAuth;
 use crate::plugin::verdict::{Grant, Identified};
-use crate::plugin::{Failure, Slot, Stage, conceal};
+use crate::plugin::{Declaration, Failure, Slot, Stage, conceal};
 use crate::refusal::{Refusal, Rejected};
 use crate::request::{Granted, Request, Scene};
 
@@ -75,7 +75,7 @@ impl Auth {
                     self.check_plan(grant).map_err(|fault| {
                         Refusal::Failed(Stage::Auth, plugin.blame(Failure::answer(fault), scene.witness, scene.now))
                     })?;
-                    admit(grant, request);
+                    admit(grant, &plugin.shared.declaration, request);
                     request.caller = Granted::new(Arc::clone(&plugin.shared.version.name), verdict);
                     return Ok(());
                 }
@@ -93,7 +93,7 @@ impl Auth {
     }
 
     fn check_plan(&self, grant: &Grant) -> Result<(), String> {
-        match grant.caller.plan.as_deref().filter(|plan| !self.plans.contains(*plan)) {
+        match grant.plan().filter(|plan| !self.plans.contains(*plan)) {
             Some(plan) => Err(format!("plan {plan:?} is not in the configuration's `plans`")),
             None => Ok(()),
         }
@@ -101,11 +101,14 @@ impl Auth {
 }
 
 /// Takes concealed credentials away, and sets what the plugin grants.
-fn admit(grant: &Grant, request: &mut Request) {
-    for input in &grant.conceal {
+fn admit(grant: &Grant, declared: &Declaration, request: &mut Request) {
+    for input in grant.conceal().filter_map(|slot| declared.inputs.get(slot)) {
         conceal(&mut request.head, input);
     }
-    for (name, value) in &grant.headers {
-        request.head.headers.append(name.clone(), value.clone());
+    for (place, value) in grant.fields() {
+        // Both are there: a grant is checked when it is made.
+        if let (Some(name), Ok(value)) = (declared.identity.get(place), HeaderValue::from_bytes(value.as_bytes())) {
+            request.head.headers.append(name.clone(), value);
+        }
     }
 }

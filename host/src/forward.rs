@@ -170,7 +170,8 @@ struct Time {
 
 impl Time {
     fn new(settings: &config::Service, route: &Route, upgrade: bool, now: Instant) -> Self {
-        let shortened = route.target().and_then(|target| target.timeout).filter(|most| *most < settings.timeout);
+        let plugins = route.target().and_then(|target| target.destination.timeout);
+        let shortened = plugins.filter(|most| *most < settings.timeout);
         let until = now + shortened.unwrap_or(settings.timeout);
         Self { until, of_try: until, shortened: shortened.is_some(), upgrade }
     }

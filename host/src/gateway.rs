@@ -304,12 +304,12 @@ fn limit_caller(api: &Api, request: &Request, before: Admission, clock: &Lap<'_>
 
 /// Whom a request is from, as limits see it.
 fn as_client<T>(request: &Request, ask: impl FnOnce(&Client<'_>) -> T) -> T {
-    let caller = request.caller.as_ref().and_then(|granted| Some((&*granted.plugin, &granted.grant()?.caller)));
-    let attribute = |name: &str| caller.and_then(|(_, caller)| caller.attribute(name));
-    let caller = caller.map(|(plugin, caller)| Caller {
+    let granted = request.caller.as_ref().and_then(|granted| Some((&*granted.plugin, granted.grant()?)));
+    let attribute = |name: &str| granted.and_then(|(_, grant)| grant.attribute(name));
+    let caller = granted.map(|(plugin, grant)| Caller {
         plugin,
-        subject: &caller.subject,
-        plan: caller.plan.as_deref(),
+        subject: grant.subject(),
+        plan: grant.plan(),
         attribute: &attribute,
     });
     ask(&Client { address: request.client.address, caller })

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 
 use crate::cors::Sharing;
 use crate::forward::headers::{Client, Peer};
-use crate::plugin::verdict::{Caller, Grant, Identified};
+use crate::plugin::verdict::{Grant, Identified};
 use crate::plugin::{BodyInput, Verdict, View, Witness};
 use crate::refusal::{Refusal, grpc_media_type};
 
@@ -104,8 +104,8 @@ impl Request {
 
     /// Who is calling.
     #[must_use]
-    pub fn caller(&self) -> Option<&Caller> {
-        Some(&self.caller.as_ref()?.grant()?.caller)
+    pub fn caller(&self) -> Option<&Grant> {
+        self.caller.as_ref()?.grant()
     }
 
     /// What plugins may see of it. Its id is for the log only.

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName};
 use crate::balance::hash;
 use crate::forward::Service;
 use crate::forward::headers::{Stripped, Way, may_edit};
-use crate::plugin::verdict::{Decision, Edits, Target};
+use crate::plugin::verdict::{Decision, Destination, Edits, Target};
 use crate::plugin::{Failure, Slot, Stage, Verdict};
 use crate::refusal::{Refusal, Rejected};
 use crate::request::{Request, Scene};
@@ -42,13 +42,13 @@ impl Route {
 
     /// The fields that the plugin takes off the service's response or puts others in place of.
     pub fn removed_of_response(&self) -> impl Iterator<Item = &HeaderName> {
-        let edits = self.target().and_then(|target| target.response.as_ref());
+        let edits = self.target().and_then(|target| target.destination.response.as_ref());
         edits.into_iter().flat_map(|edits| edits.remove.iter().chain(edits.set.iter().map(|(name, _)| name)))
     }
 
     /// Changes the fields of the service's response as the plugin said.
     pub fn edit_response(&self, headers: &mut HeaderMap) {
-        if let Some(edits) = self.target().and_then(|target| target.response.as_ref()) {
+        if let Some(edits) = self.target().and_then(|target| target.destination.response.as_ref()) {
             apply(edits, headers);
         }
     }
@@ -105,19 +105,20 @@ impl Routing {
 }
 
 /// One of a target's services: by affinity, so that one caller stays on one side whichever gateway it meets, else at random.
-fn draw(target: &Target, random: u64) -> &Arc<str> {
-    if target.shares.is_empty() {
-        return &target.service;
+fn draw(target: &Target, random: u64) -> &str {
+    let Destination { service, shares, .. } = &*target.destination;
+    if shares.is_empty() {
+        return service;
     }
     let random = target.affinity.as_ref().map_or(random, |affinity| hash(affinity.as_bytes()));
     let mut left = random % 1000;
-    for share in &target.shares {
+    for share in shares {
         match left.checked_sub(share.per_mille.into()) {
             Some(rest) => left = rest,
             None => return &share.service,
         }
     }
-    &target.service
+    service
 }
 
 fn rewrite(target: &Target, request: &mut Request, stripped: &Stripped) -> Result<(), String> {
@@ -130,11 +131,11 @@ fn rewrite(target: &Target, request: &mut Request, stripped: &Stripped) -> Resul
             _ => path.clone().into(),
         };
     }
-    if let Some(edits) = &target.request {
+    if let Some(edits) = &target.destination.request {
         allow(edits, Way::ToService, stripped)?;
         apply(edits, &mut request.head.headers);
     }
-    target.response.as_ref().map_or(Ok(()), |edits| allow(edits, Way::ToClient, stripped))
+    target.destination.response.as_ref().map_or(Ok(()), |edits| allow(edits, Way::ToClient, stripped))
 }
 
 /// Refuses edits of fields that are out of a routing plugin's reach.
@@ -164,21 +165,16 @@ mod tests {
     use crate::plugin::verdict::Share;
 
     fn target(affinity: Option<&str>) -> Target {
-        Target {
-            service: "rest".into(),
-            shares: vec![Share { service: "a".into(), per_mille: 100 }, Share { service: "b".into(), per_mille: 50 }],
-            path: None,
-            request: None,
-            response: None,
-            affinity: affinity.map(str::to_owned),
-            timeout: None,
-        }
+        let share = |service: &str, per_mille| Share { service: service.into(), per_mille };
+        let shares = vec![share("a", 100), share("b", 50)];
+        let destination = Destination { service: "rest".into(), shares, request: None, response: None, timeout: None };
+        Target { destination: Arc::new(destination), path: None, affinity: affinity.map(str::to_owned) }
     }
 
     #[test]
     fn shares_are_exact_over_all_draws() {
         let target = target(None);
-        let count = |name: &str| (0..1000).filter(|random| &**draw(&target, *random) == name).count();
+        let count = |name: &str| (0..1000).filter(|random| draw(&target, *random) == name).count();
         assert_eq!((count("a"), count("b"), count("rest")), (100, 50, 850));
     }
 

@@ -19,8 +19,8 @@ use crate::config::{self, Config};
 use crate::forward::Service;
 use crate::forward::headers::{Peer, Stripped, is_loop};
 use crate::gateway::{bounds, nanoseconds};
-use crate::plugin::verdict::{Caller, Decision, Edits, Grant, Identified, Share, Target};
-use crate::plugin::{Local, Slot, Stage, UseName};
+use crate::plugin::verdict::{Decision, Destination, Edits, Grant, Identified, Share, Target};
+use crate::plugin::{Declaration, Local, Slot, Stage, UseName};
 use crate::refusal::Refusal;
 use crate::request::{Budget, Granted, Request, Scene};
 use crate::route::{Routed, Routing};
@@ -58,7 +58,7 @@ pub(super) struct Asked {
 
 impl<'a> Trial<'a> {
     /// Puts a use alone into its stage. `client` is where requests come from, `caller` who calls the later stages.
-    pub(super) fn new(config: &'a Config, ready: Ready, client: IpAddr, caller: Option<Caller>) -> Self {
+    pub(super) fn new(config: &'a Config, ready: Ready, client: IpAddr, caller: Option<Grant>) -> Self {
         let Ready { shared, instance, .. } = ready;
         let api = config.apis.iter().find(|api| api.name == shared.name.api).expect("a use is one of an API");
         let local = Rc::new(Local::new(shared, Some(instance), 0));
@@ -71,10 +71,8 @@ impl<'a> Trial<'a> {
             Stage::Validation => (Alone::Validation(Validation::new(vec![slot])), Stripped::default()),
             Stage::Routing => (Alone::Routing(Routing::Plugin(slot, services(config, api))), Stripped::default()),
         };
-        let granted = |caller| {
-            let grant = Grant { caller, conceal: vec![], headers: vec![] };
-            Granted::new(Arc::clone(&local.shared.version.name), Rc::new(Ok(Identified::Granted(grant))))
-        };
+        let granted =
+            |grant| Granted::new(Arc::clone(&local.shared.version.name), Rc::new(Ok(Identified::Granted(grant))));
         let caller = caller.and_then(granted);
         Self {
             config,
@@ -114,7 +112,7 @@ impl<'a> Trial<'a> {
         let before = Instant::now();
         let verdict = self.stage.ask(&mut request, &self.stripped, &scene).await;
         *call = (!matches!(verdict, Err(Refusal::Unclear(..)))).then(|| before.elapsed());
-        verdict.map(|passed| passed.report(&request))
+        verdict.map(|passed| passed.report(&request, &self.local.shared.declaration))
     }
 
     /// What [`crate::gateway`] does with a request before the first stage.
@@ -171,11 +169,11 @@ impl Alone {
 }
 
 impl Passed {
-    fn report(&self, request: &Request) -> Report {
+    fn report(&self, request: &Request, declared: &Declaration) -> Report {
         let mut report = Report::default();
         match self {
             Self::Auth => match request.caller.as_ref().and_then(Granted::grant) {
-                Some(granted) => grant(granted, &mut report),
+                Some(granted) => grant(granted, declared, &mut report),
                 None => {
                     report.row("caller", "none: no credential of this plugin's kind, and anonymous callers may pass")
                 }
@@ -197,25 +195,26 @@ impl Passed {
     }
 }
 
-fn grant(grant: &Grant, report: &mut Report) {
-    let Caller { subject, plan, scopes, attributes } = &grant.caller;
-    report.row("caller", subject);
-    report.row("plan", plan.as_deref().unwrap_or_default());
-    report.row("scopes", scopes);
-    report.row("attributes", lines(attributes.iter().map(|(name, value)| format!("{name} = {value}"))));
-    report.row("sets", lines(fields(&grant.headers)));
-    report.list("conceals", grant.conceal.iter().map(input));
+fn grant(grant: &Grant, declared: &Declaration, report: &mut Report) {
+    report.row("caller", grant.subject());
+    report.row("plan", grant.plan().unwrap_or_default());
+    report.row("scopes", grant.scopes());
+    report.row("attributes", lines(grant.attributes().map(|(name, value)| format!("{name} = {value}"))));
+    let field = |(place, value)| Some(format!("{}: {value}", declared.identity.get(place)?));
+    report.row("sets", lines(grant.fields().filter_map(field)));
+    report.list("conceals", grant.conceal().filter_map(|slot| declared.inputs.get(slot)).map(input));
 }
 
 fn target(target: &Target, request: &Request, report: &mut Report) {
-    report.row("service", &target.service);
+    let Destination { service, shares, request: there, response: back, timeout } = &*target.destination;
+    report.row("service", service);
     let share = |share: &Share| format!("{} {} ‰", share.service, share.per_mille);
-    report.list("shares", target.shares.iter().map(share));
+    report.list("shares", shares.iter().map(share));
     report.row("path", request.head.uri.to_string());
-    report.row("request", target.request.as_ref().map(edits).unwrap_or_default());
-    report.row("response", target.response.as_ref().map(edits).unwrap_or_default());
+    report.row("request", there.as_ref().map(edits).unwrap_or_default());
+    report.row("response", back.as_ref().map(edits).unwrap_or_default());
     report.row("affinity", target.affinity.as_deref().unwrap_or_default());
-    report.row("timeout", target.timeout.map(time).unwrap_or_default());
+    report.row("timeout", timeout.map(time).unwrap_or_default());
 }
 
 fn edits(edits: &Edits) -> String {

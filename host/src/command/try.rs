@@ -14,7 +14,7 @@ use super::trial::{Asked, Trial};
 use super::{Loaded, PluginFile, configuration, print, read_request, show_log};
 use crate::config::{self, Config, Isolation, OnFailure};
 use crate::gateway::bounds;
-use crate::plugin::verdict::Caller;
+use crate::plugin::verdict::Grant;
 use crate::plugin::{Stage, UseName};
 use crate::refusal::Refusal;
 use crate::request::RequestText;
@@ -78,7 +78,7 @@ fn attribute(text: &str) -> Result<(String, String), String> {
 }
 
 impl CallerArguments {
-    fn caller(&self, stage: Stage, config: &Config) -> anyhow::Result<Option<Caller>> {
+    fn caller(&self, stage: Stage, config: &Config) -> anyhow::Result<Option<Grant>> {
         let Some(subject) = &self.caller else { return Ok(None) };
         if stage == Stage::Auth {
             bail!("an auth plugin is asked before anybody knows the caller: `--caller` is for the other stages");
@@ -86,8 +86,7 @@ impl CallerArguments {
         if let Some(plan) = self.plan.as_deref().filter(|plan| !config.plans.contains(*plan)) {
             bail!("plan {plan:?} is not in the configuration's `plans`");
         }
-        let (plan, attributes) = (self.plan.clone(), self.attribute.clone());
-        Ok(Some(Caller { subject: subject.clone(), plan, scopes: self.scope.join(" "), attributes }))
+        Ok(Some(Grant::new(subject, self.plan.as_deref(), &self.scope.join(" "), &self.attribute)))
     }
 }
 

@@ -90,7 +90,7 @@ impl Record {
     }
 
     fn caller(&self) -> Option<&str> {
-        Some(&self.caller.as_ref()?.grant()?.caller.subject)
+        Some(self.caller.as_ref()?.grant()?.subject())
     }
 
     fn microseconds(&self, now: Instant) -> u128 {

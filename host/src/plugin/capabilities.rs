@@ -93,10 +93,10 @@ impl State {
         &self.declaration
     }
 
-    /// The credential in a slot that a grant conceals.
-    pub(super) fn concealable(&self, slot: u32) -> Result<Input, Failure> {
+    /// Whether a slot holds a credential that a grant may conceal.
+    pub(super) fn may_conceal(&self, slot: u32) -> Result<(), Failure> {
         match self.declaration.inputs.get(slot as usize) {
-            Some(input @ (Input::Header(_) | Input::Cookie(_) | Input::QueryParameter(_))) => Ok(input.clone()),
+            Some(Input::Header(_) | Input::Cookie(_) | Input::QueryParameter(_)) => Ok(()),
             Some(_) => Err(Failure::answer(format!("slot {slot} holds nothing that can be concealed"))),
             None => Err(Failure::answer(format!("there is no slot {slot}"))),
         }

@@ -8,7 +8,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use smallvec::SmallVec;
 
-use super::verdict::Caller;
+use super::verdict::Grant;
 use super::{BodyInput, Declaration, Input, Witness};
 use crate::tls::ClientCertificate;
 
@@ -25,7 +25,7 @@ pub struct View<'a> {
     /// The certificate that the client showed.
     pub certificate: Option<&'a ClientCertificate>,
     /// Who is calling, after auth.
-    pub caller: Option<&'a Caller>,
+    pub caller: Option<&'a Grant>,
     /// The whole body where it is held.
     pub body: Option<&'a Bytes>,
     /// Who looks on, where the request is only explained.
@@ -88,9 +88,9 @@ impl View<'_> {
             Input::ClientAddress => Some(Cow::Borrowed(self.client)),
             Input::ClientCertificateSubject => self.certificate.map(|shown| Cow::Borrowed(&*shown.subject)),
             Input::ClientCertificateFingerprint => self.certificate.map(|shown| Cow::Borrowed(&*shown.fingerprint)),
-            Input::CallerSubject => self.caller.map(|caller| Cow::Borrowed(&*caller.subject)),
-            Input::CallerPlan => self.caller.and_then(|caller| caller.plan.as_deref()).map(Cow::Borrowed),
-            Input::CallerScopes => self.caller.map(|caller| Cow::Borrowed(&*caller.scopes)),
+            Input::CallerSubject => self.caller.map(|caller| Cow::Borrowed(caller.subject())),
+            Input::CallerPlan => self.caller.and_then(Grant::plan).map(Cow::Borrowed),
+            Input::CallerScopes => self.caller.map(|caller| Cow::Borrowed(caller.scopes())),
             Input::CallerAttribute(name) => self.caller.and_then(|caller| caller.attribute(name)).map(Cow::Borrowed),
         })
     }

@@ -12,6 +12,7 @@ use super::inputs::{Texts, Unclear, View};
 use super::offload::Asked;
 use super::recall::{Found, Question, Recall};
 use super::r#use::{Instance, Use};
+use super::v0_1::Outcome;
 use super::verdict::{Answered, Decision, Identified, Verdict};
 use super::witness::Witness;
 use crate::config;
@@ -166,9 +167,16 @@ impl Local {
         let Some(offload) = shared.offload() else { return Err(Self::wrong_stage()) };
         shared.counts.calls.fetch_add(1, Relaxed);
         let (outcome, trace) = offload.call(shared, *asked).await.map_err(NoVerdict::Failed)?;
-        let answer = outcome.into();
+        let answer = self.verdict(outcome);
         self.keep(question, &answer, &trace, now);
         Ok(answer)
+    }
+
+    fn verdict(&self, outcome: Outcome) -> Answered {
+        match &self.recall {
+            Some(recall) => recall.borrow_mut().verdict(outcome),
+            None => outcome.into(),
+        }
     }
 
     fn keep(&self, question: Option<Question>, answer: &Answered, trace: &Trace, now: Instant) {
@@ -194,7 +202,7 @@ impl Local {
             if answer.is_ok() && shared.host.isolation == config::Isolation::Reused {
                 *self.instance.borrow_mut() = Some(instance);
             }
-            answer.map(|outcome| (outcome.into(), trace))
+            answer.map(|outcome| (self.verdict(outcome), trace))
         })
     }
 

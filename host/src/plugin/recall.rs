@@ -4,15 +4,19 @@
 //! two configurations and two versions of a plugin never share one. All of it is forgotten when the keys that the use was
 //! granted change, or an operator says so.
 
+use std::cell::OnceCell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrayvec::ArrayVec;
 use foldhash::quality::RandomState;
 use indexmap::IndexMap;
 
 use super::capabilities::{Trace, wall_ms};
 use super::inputs::{Texts, View};
-use super::verdict::{Answered, Identified};
+use super::v0_1::Outcome;
+use super::verdict::{Answered, Decision, Destination, Identified, Verdict};
 use crate::metrics::{Recalled, Recalls};
 
 /// What a use keeps on one worker of verdicts that let requests go on: a working set of ten thousand tokens fits.
@@ -23,6 +27,8 @@ const OTHERS: Bounds = Bounds { entries: 1024, bytes: 1 << 20 };
 const MOST_REFUSED: Duration = Duration::from_secs(5);
 /// What an entry takes beside its key and its verdict's texts.
 const ENTRY_BYTES: usize = 256;
+/// How many destinations are looked through for one that is equal to a new one.
+const MOST_COMMON: usize = 16;
 
 #[derive(Clone, Copy)]
 struct Bounds {
@@ -37,6 +43,7 @@ pub(super) struct Recall {
     generation: u64,
     good: Shelf,
     others: Shelf,
+    common: Common,
     /// A buffer for keys.
     spare: Vec<u8>,
     counts: Arc<Recalls>,
@@ -61,7 +68,7 @@ impl Recall {
     /// Remembers verdicts for at most so long.
     pub(super) fn new(most: Duration, counts: Arc<Recalls>) -> Self {
         let (good, others) = (Shelf::new(GOOD), Shelf::new(OTHERS));
-        Self { most, generation: 0, good, others, spare: Vec::new(), counts }
+        Self { most, generation: 0, good, others, common: Common::default(), spare: Vec::new(), counts }
     }
 
     /// Looks for the verdict on these values. `generation` is that of this moment.
@@ -113,6 +120,11 @@ impl Recall {
         self.counts.count(Recalled::WithheldBody);
     }
 
+    /// Makes what a call answered a verdict that shares with others what it has in common with them.
+    pub(super) fn verdict(&mut self, outcome: Outcome) -> Answered {
+        self.common.verdict(outcome)
+    }
+
     /// Takes a plugin's answer to a question, unless something forbids that. `generation` is that of this moment.
     pub(super) fn keep(&mut self, question: Question, answer: &Answered, trace: &Trace, generation: u64, now: Instant) {
         let Question { key, generation: asked } = question;
@@ -140,6 +152,41 @@ impl Recall {
     pub(super) fn forget(&mut self) {
         self.good.clear();
         self.others.clear();
+    }
+}
+
+/// What the verdicts on many requests have in common: remembered once for all of them, it is in the processor's caches when the
+/// next of them is found.
+#[derive(Default)]
+struct Common {
+    valid: OnceCell<Verdict<()>>,
+    /// The ones that came last.
+    destinations: ArrayVec<Arc<Destination>, MOST_COMMON>,
+}
+
+impl Common {
+    fn verdict(&mut self, outcome: Outcome) -> Answered {
+        match outcome {
+            Outcome::Checked(Ok(())) => Answered::Checked(Rc::clone(self.valid.get_or_init(|| Rc::new(Ok(()))))),
+            Outcome::Routed(Ok(Decision::Forward(mut target))) => {
+                self.share(&mut target.destination);
+                Outcome::Routed(Ok(Decision::Forward(target))).into()
+            }
+            other => other.into(),
+        }
+    }
+
+    /// Puts one that is equal and known already in place of this one.
+    fn share(&mut self, destination: &mut Arc<Destination>) {
+        match self.destinations.iter().find(|known| *known == destination) {
+            Some(known) => *destination = Arc::clone(known),
+            None => {
+                if self.destinations.is_full() {
+                    self.destinations.remove(0);
+                }
+                self.destinations.push(Arc::clone(destination));
+            }
+        }
     }
 }
 
@@ -208,7 +255,10 @@ impl Shelf {
     fn get(&mut self, key: &[u8], now: Instant) -> Option<Answered> {
         let entry = self.entries.get_mut(key)?;
         if entry.holds(now) {
-            entry.asked = true;
+            // Written only where it changes: the memory of most entries is cold.
+            if !entry.asked {
+                entry.asked = true;
+            }
             return Some(entry.verdict.clone());
         }
         self.remove(key);

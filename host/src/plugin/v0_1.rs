@@ -1,14 +1,15 @@
 //! `gatewright:policy@0.1`: what is generated from the WIT, and its translation into the host's own types.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use wasmtime::component::{HasSelf, Instance as Guest, InstancePre, Linker};
 use wasmtime::{AsContextMut, Result};
 
 use super::capabilities::State;
 use super::verdict::{
-    Answer, Answered, Caller, Decision, Edits, Grant, Identified, Rejection, Share, Target, Violation, field_name,
-    fields, status,
+    Answer, Answered, Decision, Destination, Edits, Grant, Identified, Rejection, Share, Target, Violation, field_name,
+    field_value, fields, status,
 };
 use super::{Failure, Stage};
 
@@ -198,22 +199,26 @@ fn identified(answer: IdentifyAnswer, state: &State) -> Result<Outcome, Failure>
 
 fn translate_grant(grant: auth::Grant, state: &State) -> Result<Grant, Failure> {
     let auth::Caller { subject, plan, scopes, attributes } = grant.caller;
-    if subject.is_empty() || subject.len() > Caller::MOST_SUBJECT_BYTES {
+    if subject.is_empty() || subject.len() > Grant::MOST_SUBJECT_BYTES {
         return Err(Failure::answer("a caller's subject is empty or too long"));
     }
     if let Some(scope) = scopes.iter().find(|scope| scope.contains(' ') || scope.is_empty()) {
         return Err(Failure::answer(format!("scope {scope:?} is empty or has a space")));
     }
-    let mut headers = fields(grant.headers)?;
-    for (name, _) in &mut headers {
-        match state.declared().identity.iter().find(|declared| *declared == name) {
-            // One name for all grants: what each remembered one had of its own would be one more thing to fetch.
-            Some(declared) => *name = declared.clone(),
-            None => return Err(Failure::answer(format!("field {name} was not declared with identity.header"))),
-        }
-    }
-    let conceal = grant.conceal.into_iter().map(|slot| state.concealable(slot)).collect::<Result<_, _>>()?;
-    Ok(Grant { caller: Caller { subject, plan, scopes: scopes.join(" "), attributes }, conceal, headers })
+    let fields = grant.headers.into_iter().map(|field| identity_field(field, state)).collect::<Result<Vec<_>, _>>()?;
+    grant.conceal.iter().try_for_each(|slot| state.may_conceal(*slot))?;
+    let caller = Grant::new(&subject, plan.as_deref(), &scopes.join(" "), &attributes);
+    Ok(caller.with_changes(grant.conceal, &fields))
+}
+
+/// The place of a field among those that were declared, and its checked value.
+fn identity_field((name, value): (String, String), state: &State) -> Result<(u16, String), Failure> {
+    let name = field_name(&name)?;
+    let place = state.declared().identity.iter().position(|declared| *declared == name);
+    let undeclared = || Failure::answer(format!("field {name} was not declared with identity.header"));
+    let place = place.and_then(|place| u16::try_from(place).ok()).ok_or_else(undeclared)?;
+    field_value(value.clone())?;
+    Ok((place, value))
 }
 
 fn translate_decision(decision: routing::Decision) -> Result<Decision, Failure> {
@@ -228,11 +233,8 @@ fn translate_decision(decision: routing::Decision) -> Result<Decision, Failure> 
 }
 
 fn translate_target(target: routing::Target) -> Result<Target, Failure> {
-    let shares: Vec<Share> = target
-        .shares
-        .into_iter()
-        .map(|share| Share { service: share.service.into(), per_mille: share.per_mille })
-        .collect();
+    let shares: Vec<Share> =
+        target.shares.into_iter().map(|share| Share { service: share.service, per_mille: share.per_mille }).collect();
     if shares.iter().map(|share| u32::from(share.per_mille)).sum::<u32>() > 1000 {
         return Err(Failure::answer("shares are more than 1000 per mille"));
     }
@@ -242,15 +244,14 @@ fn translate_target(target: routing::Target) -> Result<Target, Failure> {
         }
         None => None,
     };
-    Ok(Target {
-        service: target.service.into(),
+    let destination = Arc::new(Destination {
+        service: target.service,
         shares,
-        path,
         request: target.request.map(edits).transpose()?,
         response: target.response.map(edits).transpose()?,
-        affinity: target.affinity,
         timeout: target.timeout_ms.map(|most| std::time::Duration::from_millis(most.into())),
-    })
+    });
+    Ok(Target { destination, path, affinity: target.affinity })
 }
 
 fn edits(edits: types::Edits) -> Result<Edits, Failure> {

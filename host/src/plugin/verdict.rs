@@ -8,7 +8,11 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
-use super::{Failure, Input};
+use super::Failure;
+
+mod grant;
+
+pub use grant::Grant;
 
 /// A verdict, shared with what remembers it.
 pub type Verdict<T> = Rc<Result<T, Rejection>>;
@@ -76,50 +80,6 @@ pub enum Identified {
     Granted(Grant),
 }
 
-/// A caller, and what changes in the request because of it.
-#[derive(Debug, PartialEq)]
-pub struct Grant {
-    /// Who it is.
-    pub caller: Caller,
-    /// Credentials that nobody sees from here on.
-    pub conceal: Vec<Input>,
-    /// Set for the service; all of them declared.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
-}
-
-impl Grant {
-    fn bytes(&self) -> usize {
-        let Caller { subject, plan, scopes, attributes } = &self.caller;
-        let attributes: usize = attributes.iter().map(|(name, value)| name.len() + value.len() + 48).sum();
-        let conceal = self.conceal.len() * size_of::<Input>();
-        subject.len() + text_bytes(plan.as_ref()) + scopes.len() + attributes + conceal + fields_bytes(&self.headers)
-    }
-}
-
-/// Somebody who was identified by a plugin.
-#[derive(Debug, PartialEq)]
-pub struct Caller {
-    /// Unique within the granting plugin, not empty.
-    pub subject: String,
-    /// A plan of the configuration.
-    pub plan: Option<String>,
-    /// With a space between.
-    pub scopes: String,
-    /// What later stages may ask for.
-    pub attributes: Vec<(String, String)>,
-}
-
-impl Caller {
-    /// A longer subject is a failure of the plugin: it is a key of limits and a field of the log.
-    pub const MOST_SUBJECT_BYTES: usize = 1024;
-
-    /// The value of one attribute.
-    #[must_use]
-    pub fn attribute(&self, name: &str) -> Option<&str> {
-        self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-}
-
 /// A plugin's refusal.
 #[derive(Debug, PartialEq)]
 pub struct Rejection {
@@ -175,28 +135,36 @@ pub enum Decision {
 /// A service and the way to ask it.
 #[derive(Debug, PartialEq)]
 pub struct Target {
-    /// A service's name, not yet looked up.
-    pub service: Arc<str>,
-    /// Services that take a part; at most 1000 per mille together.
-    pub shares: Vec<Share>,
+    /// What it has in common with the targets of many other requests.
+    pub destination: Arc<Destination>,
     /// A cleaned path, with a query where it replaces that too.
     pub path: Option<PathAndQuery>,
+    /// What the service balances by.
+    pub affinity: Option<String>,
+}
+
+/// A service, and what is done to requests and responses on the way.
+#[derive(Debug, PartialEq)]
+pub struct Destination {
+    /// A service's name, not yet looked up.
+    pub service: String,
+    /// Services that take a part; at most 1000 per mille together.
+    pub shares: Vec<Share>,
     /// Changes to the request's fields.
     pub request: Option<Edits>,
     /// Changes to the response's fields.
     pub response: Option<Edits>,
-    /// What the service balances by.
-    pub affinity: Option<String>,
     /// The most time until the response begins.
     pub timeout: Option<Duration>,
 }
 
 impl Target {
     fn bytes(&self) -> usize {
-        let shares: usize = self.shares.iter().map(|share| share.service.len() + size_of::<Share>()).sum();
+        let Destination { service, shares, request, response, .. } = &*self.destination;
+        let shares: usize = shares.iter().map(|share| share.service.len() + size_of::<Share>()).sum();
         let path = self.path.as_ref().map_or(0, |path| path.as_str().len());
-        let edits: usize = [&self.request, &self.response].into_iter().flatten().map(Edits::bytes).sum();
-        self.service.len() + shares + path + edits + text_bytes(self.affinity.as_ref())
+        let edits: usize = [request, response].into_iter().flatten().map(Edits::bytes).sum();
+        service.len() + shares + path + edits + text_bytes(self.affinity.as_ref())
     }
 }
 
@@ -211,7 +179,7 @@ impl Edits {
 #[derive(Debug, PartialEq)]
 pub struct Share {
     /// The service that takes it.
-    pub service: Arc<str>,
+    pub service: String,
     /// How many of a thousand.
     pub per_mille: u16,
 }
@@ -279,7 +247,7 @@ pub(super) fn field_name(name: &str) -> Result<HeaderName, Failure> {
 }
 
 /// A field's value without control characters; bytes beyond ASCII pass as they are.
-fn field_value(value: String) -> Result<HeaderValue, Failure> {
+pub(super) fn field_value(value: String) -> Result<HeaderValue, Failure> {
     let bare = value.trim_matches([' ', '\t']).len() == value.len();
     match HeaderValue::from_maybe_shared(Bytes::from(value)) {
         Ok(value) if bare => Ok(value),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::local::{Local, NoVerdict};
 use super::offload::Asked;
-use super::verdict::{Answered, Caller, Decision, Identified};
+use super::verdict::{Answered, Decision, Grant, Identified};
 use super::{Failure, Stage, View};
 use crate::config::OnFailure;
 
@@ -115,7 +115,7 @@ fn words(answer: &Answered) -> (&'static str, Option<String>) {
     }
     match answer {
         Answered::Identified(verdict) => match &**verdict {
-            Ok(Identified::Granted(grant)) => (ACCEPTED, Some(caller(&grant.caller))),
+            Ok(Identified::Granted(grant)) => (ACCEPTED, Some(caller(grant))),
             _ => ("passed over", Some("no credential of its kind".into())),
         },
         Answered::Checked(_) => (ACCEPTED, None),
@@ -127,9 +127,9 @@ fn words(answer: &Answered) -> (&'static str, Option<String>) {
 }
 
 /// What the access log may show, and the plan: nothing else of a credential.
-fn caller(caller: &Caller) -> String {
-    match &caller.plan {
-        Some(plan) => format!("caller {}, plan {plan}", caller.subject),
-        None => format!("caller {}", caller.subject),
+fn caller(grant: &Grant) -> String {
+    match grant.plan() {
+        Some(plan) => format!("caller {}, plan {plan}", grant.subject()),
+        None => format!("caller {}", grant.subject()),
     }
 }

@@ -159,7 +159,7 @@ impl Walk {
         let service = &route.service.name();
         let mut detail = match route.target() {
             _ if matches!(api.routing, Routing::Fixed(_)) => "always, by the configuration".to_owned(),
-            Some(target) if !target.shares.is_empty() => "drawn by its shares".to_owned(),
+            Some(target) if !target.destination.shares.is_empty() => "drawn by its shares".to_owned(),
             _ => String::new(),
         };
         if let Some(target) = route.target() {
@@ -170,7 +170,7 @@ impl Walk {
             if target.path.is_some() {
                 add(format!("path {}", request.head.uri.path()));
             }
-            if let Some(timeout) = target.timeout {
+            if let Some(timeout) = target.destination.timeout {
                 add(format!("timeout {timeout:?}"));
             }
         }

@@ -4,7 +4,7 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use proptest::prelude::*;
 
-use super::super::verdict::{Caller, Grant, Rejection};
+use super::super::verdict::{Grant, Rejection, Target};
 use super::super::{Declaration, Input};
 use super::*;
 
@@ -15,19 +15,22 @@ fn recall() -> Recall {
 }
 
 fn granted(subject: &str) -> Answered {
-    let caller = Caller { subject: subject.into(), plan: None, scopes: String::new(), attributes: vec![] };
-    Answered::Identified(Rc::new(Ok(Identified::Granted(Grant { caller, conceal: vec![], headers: vec![] }))))
+    Answered::Identified(Rc::new(Ok(Identified::Granted(Grant::new(subject, None, "", &[])))))
 }
 
-fn refused() -> Answered {
-    Answered::Identified(Rc::new(Err(Rejection {
+fn rejection(title: &str) -> Rejection {
+    Rejection {
         status: StatusCode::UNAUTHORIZED,
-        title: "no".into(),
+        title: title.into(),
         detail: None,
         problem: None,
         headers: vec![],
         violations: vec![],
-    })))
+    }
+}
+
+fn refused() -> Answered {
+    Answered::Identified(Rc::new(Err(rejection("no"))))
 }
 
 fn head(fields: &[(&'static str, &str)]) -> Parts {
@@ -126,6 +129,55 @@ fn garbage_pushes_out_no_good_one() {
     }
     assert!(ask(&mut recall, &[("a", "good")], now).is_none());
     assert!(recall.others.entries.len() <= OTHERS.entries);
+}
+
+fn forward(service: &str, path: &'static str) -> Outcome {
+    let destination =
+        Destination { service: service.into(), shares: vec![], request: None, response: None, timeout: None };
+    let (destination, path) = (Arc::new(destination), Some(http::uri::PathAndQuery::from_static(path)));
+    Outcome::Routed(Ok(Decision::Forward(Target { destination, path, affinity: None })))
+}
+
+fn target(answer: &Answered) -> &Target {
+    match answer {
+        Answered::Routed(verdict) => match &**verdict {
+            Ok(Decision::Forward(target)) => target,
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn targets_share_a_destination_that_is_equal_and_nothing_else() {
+    let mut recall = recall();
+    let [one, two, other] =
+        [("a", "/1"), ("a", "/2"), ("b", "/1")].map(|(service, path)| recall.verdict(forward(service, path)));
+    assert!(Arc::ptr_eq(&target(&one).destination, &target(&two).destination));
+    assert_eq!([&one, &two].map(|answer| target(answer).path.as_ref().unwrap().as_str()), ["/1", "/2"]);
+    assert_eq!([&two, &other].map(|answer| target(answer).destination.service.as_str()), ["a", "b"]);
+}
+
+#[test]
+fn only_so_many_destinations_are_looked_through() {
+    let mut recall = recall();
+    let first = recall.verdict(forward("0", "/"));
+    (1..=MOST_COMMON).for_each(|number| drop(recall.verdict(forward(&number.to_string(), "/"))));
+    assert_eq!(recall.common.destinations.len(), MOST_COMMON);
+    let again = recall.verdict(forward("0", "/"));
+    assert!(!Arc::ptr_eq(&target(&first).destination, &target(&again).destination));
+}
+
+#[test]
+fn all_that_is_valid_is_so_by_one_verdict() {
+    let mut recall = recall();
+    let [one, two] = [(); 2].map(|()| match recall.verdict(Outcome::Checked(Ok(()))) {
+        Answered::Checked(verdict) => verdict,
+        other => panic!("{other:?}"),
+    });
+    assert!(Rc::ptr_eq(&one, &two));
+    let refused = recall.verdict(Outcome::Checked(Err(rejection("no"))));
+    assert!(refused.is_refusal());
 }
 
 fn entry(now: Instant) -> Entry {
