@@ -8,6 +8,11 @@ use gatewright::command;
 use gatewright::config::{self, Config};
 use gatewright::tls::{Outwards, Tls};
 
+/// A request is some dozen allocations, two of them of 8 KiB for what is read next, and what is remembered of callers is many small
+/// ones: the C library's allocator takes longer for both.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// An API gateway and load balancer whose policy is WebAssembly.
 ///
 /// Requests are authenticated, limited, validated, routed and balanced, in this order. Who may call, what is valid and which
