@@ -290,7 +290,7 @@ fn broken(lease: &mut Lease, fault: hyper::Error) -> Fault {
     Fault::last(match fault.source().and_then(|source| source.downcast_ref::<BodyFault>()) {
         Some(BodyFault::TooLong) => Refusal::BodyTooLong,
         Some(BodyFault::Slow) => Refusal::BodySlow,
-        Some(BodyFault::Broken(_)) => Refusal::BodyBroken,
+        Some(BodyFault::Broken(_) | BodyFault::Reset(_)) => Refusal::BodyBroken,
         None => {
             lease.report(Outcome::Reset, Instant::now());
             let cause = fault.source().map_or_else(String::new, |source| format!(": {source}"));

@@ -29,7 +29,7 @@ use crate::metrics::{Metrics, Outcome, Span};
 use crate::plugin::Verdict;
 use crate::plugin::verdict::Decision;
 use crate::refusal::{Limited, Refusal};
-use crate::request::{Budget, Request, Scene};
+use crate::request::{Budget, Coming, Request, Scene};
 use crate::route::Routed;
 use crate::server::Busy;
 
@@ -119,12 +119,12 @@ pub fn nanoseconds(now: Instant) -> u64 {
 ///
 /// The future is moved several times before it runs, and one lies in each connection: what is large is in boxes of its own, the
 /// way of the request too.
-pub fn handle(
+pub fn handle<B: Into<Coming>>(
     worker: &Rc<Worker>,
     peer: &Rc<Peer>,
-    request: http::Request<Incoming>,
+    request: http::Request<B>,
     busy: Busy,
-) -> impl Future<Output = Result<Response<Outgoing>, Infallible>> + use<> {
+) -> impl Future<Output = Result<Response<Outgoing>, Infallible>> + use<B> {
     let now = Instant::now();
     let worker = Rc::clone(worker);
     let gateway = Rc::clone(&worker.gateway.borrow());

@@ -7,7 +7,6 @@ use std::time::Instant;
 use http::HeaderValue;
 use http::request::Parts;
 use http_body::Body as _;
-use hyper::body::Incoming;
 
 use crate::cors::Sharing;
 use crate::forward::headers::{Client, Peer};
@@ -17,11 +16,13 @@ use crate::refusal::{Refusal, grpc_media_type};
 
 mod body;
 mod budget;
+mod coming;
 mod pace;
 mod text;
 
 pub use body::{Body, BodyFault, Held, Streaming};
 pub use budget::Budget;
+pub use coming::Coming;
 pub use pace::Pause;
 pub use text::{RequestText, TextFault};
 
@@ -91,11 +92,12 @@ impl Granted {
 impl Request {
     /// As it came: not cleaned, nothing of it bounded, from whoever has the connection.
     #[must_use]
-    pub fn new(request: http::Request<Incoming>, peer: Rc<Peer>) -> Self {
-        let (head, incoming) = request.into_parts();
-        let body = match incoming.is_end_stream() {
+    pub fn new(request: http::Request<impl Into<Coming>>, peer: Rc<Peer>) -> Self {
+        let (head, body) = request.into_parts();
+        let coming = body.into();
+        let body = match coming.is_end_stream() {
             true => Body::Empty,
-            false => Body::Streaming(Box::new(Streaming::new(incoming))),
+            false => Body::Streaming(Box::new(Streaming::new(coming))),
         };
         let (client, address) = (peer.itself(), Rc::clone(&peer.name));
         let grpc = grpc_media_type(&head).cloned();

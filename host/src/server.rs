@@ -2,6 +2,7 @@
 //!
 //! One thread accepts and gives each connection to the worker that has the fewest; from then on no other thread touches it.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
@@ -24,24 +25,25 @@ use crate::tls::{ClientCertificate, Tls};
 
 mod accept;
 mod activity;
+mod date;
 mod descriptors;
 mod gather;
+mod http2;
 mod interim;
 mod links;
 pub mod proxied;
 mod stream;
-mod streams;
 mod taking;
 
 pub use accept::{Accepted, Connections, House, Inbox, Listener, accept, bind};
 pub use activity::Ending;
 pub use descriptors::raise;
 pub(crate) use gather::poll_write_parts;
+use http2::{Http2, Requests};
 pub use interim::{Early, Voice};
 pub use links::Busy;
 use links::{Link, Links};
 use stream::{Io, Protocol, Stream};
-use streams::Streams;
 
 /// How often a worker writes its access lines and closes what is idle.
 const TICK: Duration = Duration::from_millis(250);
@@ -155,13 +157,22 @@ async fn connection(
         activity.frames();
     }
     let served = Rc::clone(&link);
-    let answer = hyper::service::service_fn(move |request| handle(&worker, &peer, request, served.busy()));
-    let ended = match protocol {
-        Protocol::Http1 => http1(stream, &terms, answer, &link).await,
-        Protocol::Http2 => http2(stream, &terms, answer, &link).await,
-    };
+    match protocol {
+        Protocol::Http1 => {
+            let answer = hyper::service::service_fn(move |request| handle(&worker, &peer, request, served.busy()));
+            note(http1(stream, &terms, answer, &link).await);
+        }
+        Protocol::Http2 => {
+            let requests = Requests { worker, peer, link: served, patience: terms.most.send };
+            let connection = pin!(Http2::new(stream, &terms, requests));
+            note(link.drive(connection, |connection| connection.get_mut().drain()).await);
+        }
+    }
+}
+
+/// Notes what ended a connection: the client, which broke off or sent what is no HTTP.
+fn note(ended: Option<Result<(), impl Display>>) {
     if let Some(Err(fault)) = ended {
-        // The client's: it broke off, or sent what is no HTTP.
         tracing::debug!(reason = %fault, "connection ended");
     }
 }
@@ -189,20 +200,6 @@ where
         .max_buf_size(terms.head_bytes.max(64 * 1024) + 8192)
         .serve_connection(TokioIo::new(stream), answer)
         .with_upgrades();
-    link.drive(pin!(connection), |connection| connection.graceful_shutdown()).await
-}
-
-async fn http2<S>(stream: Stream, terms: &Terms, answer: S, link: &Link) -> Option<hyper::Result<()>>
-where
-    S: HttpService<Incoming, ResBody = Outgoing> + 'static,
-    S::Future: 'static,
-    S::Error: std::error::Error + Send + Sync,
-{
-    let streams = Streams { next: Rc::clone(link.next()), most: terms.most.send };
-    let connection = hyper::server::conn::http2::Builder::new(streams)
-        .max_concurrent_streams(terms.http2_streams)
-        .max_header_list_size(u32::try_from(terms.head_bytes).unwrap_or(u32::MAX))
-        .serve_connection(TokioIo::new(stream), answer);
     link.drive(pin!(connection), |connection| connection.graceful_shutdown()).await
 }
 

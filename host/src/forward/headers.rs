@@ -2,7 +2,7 @@
 //!
 //! In the order of the path: [`is_loop`] finds requests that go round, [`Peer::client`] says who is calling,
 //! [`Peer::request_id`] which id the request has and [`Trace::of`] which trace it belongs to, [`Stripped::remove`] takes off what only plugins and the gateway may
-//! set, [`may_edit`] says what a plugin may change, and [`to_service`], [`to_client`] and [`trailers`] drop what was
+//! set, [`may_edit`] says what a plugin may change, and [`to_service`], [`to_client`], [`to_http2`] and [`trailers`] drop what was
 //! meant for one connection and say where a message came through.
 
 use http::Version;
@@ -112,6 +112,15 @@ pub fn to_client(headers: &mut HeaderMap, version: Version, upgraded: bool) {
     headers.append(header::VIA, via(version));
 }
 
+/// Drops what HTTP/2 has no fields for (RFC 9113, section 8.2.2), and what `Connection` names, of a response that goes out in it.
+pub fn to_http2(headers: &mut HeaderMap) {
+    let found = Connection::find(headers);
+    if found.has(Connection::CONNECTION) {
+        drop_named(headers);
+    }
+    found.remove(headers, !Connection::HTTP1);
+}
+
 /// Drops trailer fields that a recipient might merge into a head although they frame, route or authenticate a message
 /// (RFC 9110, section 6.5.1). [`Stripped::remove`] does the same for what plugins and the gateway set.
 pub fn trailers(fields: &mut HeaderMap) {
@@ -199,6 +208,16 @@ impl Connection {
     const UPGRADE: u16 = 1 << 2;
     const EXPECT: u16 = 1 << 3;
     const PROXY: u16 = 1 << 4;
+    const TRANSFER_ENCODING: u16 = 1 << 6;
+    const KEEP_ALIVE: u16 = 1 << 8;
+    const PROXY_CONNECTION: u16 = 1 << 9;
+    /// Fields that responses of HTTP/2 never have.
+    const HTTP1: u16 = Self::CONNECTION
+        | Self::TE
+        | Self::UPGRADE
+        | Self::TRANSFER_ENCODING
+        | Self::KEEP_ALIVE
+        | Self::PROXY_CONNECTION;
     /// Fields that have no such meaning in a response.
     const REQUEST: u16 = Self::EXPECT | Self::PROXY;
 
@@ -229,12 +248,12 @@ impl Connection {
             header::UPGRADE => Self::UPGRADE,
             header::EXPECT => Self::EXPECT,
             header::PROXY_AUTHENTICATE => 1 << 5,
-            header::TRANSFER_ENCODING => 1 << 6,
+            header::TRANSFER_ENCODING => Self::TRANSFER_ENCODING,
             header::PROXY_AUTHORIZATION => 1 << 7,
             _ => match name.as_str() {
                 "proxy" => Self::PROXY,
-                "keep-alive" => 1 << 8,
-                "proxy-connection" => 1 << 9,
+                "keep-alive" => Self::KEEP_ALIVE,
+                "proxy-connection" => Self::PROXY_CONNECTION,
                 "http2-settings" => 1 << 10,
                 "proxy-authentication-info" => 1 << 11,
                 _ => 0,

@@ -1,6 +1,6 @@
 //! Interim responses (1xx) of a service on their way to a client of HTTP/1.1.
 
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderName};
 use http::{StatusCode, Version};
 
 use super::headers;
@@ -35,20 +35,9 @@ impl Interim {
             removed.iter().for_each(|name| drop(fields.remove(name)));
             fields.remove(header::CONTENT_LENGTH);
             fields.remove(&headers::REQUEST_ID);
-            voice.say(&head(response.status(), &fields));
+            // What browsers are told of other origins is the answer's to say.
+            let told = fields.iter().filter(|(name, _)| !name.as_str().starts_with("access-control-"));
+            voice.say(response.status(), told.map(|(name, value)| (name.clone(), value.clone())).collect());
         });
     }
-}
-
-/// The bytes of an interim response. What browsers are told of other origins is the answer's to say.
-fn head(status: StatusCode, fields: &HeaderMap) -> Vec<u8> {
-    let reason = status.canonical_reason().unwrap_or_default();
-    let mut bytes = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
-    for (name, value) in fields.iter().filter(|(name, _)| !name.as_str().starts_with("access-control-")) {
-        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            bytes.extend_from_slice(part);
-        }
-    }
-    bytes.extend_from_slice(b"\r\n");
-    bytes
 }

@@ -113,6 +113,18 @@ impl Outgoing {
         self.exchange.busy.is_last()
     }
 
+    /// Whether it is the gateway's own.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        matches!(self.source, Source::Own(_))
+    }
+
+    /// A part of it that was taken never reaches its client.
+    pub fn cut_off(&mut self) {
+        let reason = || "the client's side ended before the response".into();
+        self.exchange.record.reason.get_or_insert_with(reason);
+    }
+
     /// A body of the gateway's own.
     #[must_use]
     pub fn own(body: Bytes, exchange: Box<Exchange>) -> Self {
@@ -133,10 +145,8 @@ impl Drop for Outgoing {
     fn drop(&mut self) {
         // An HTTP/2 service may say only later that no more bytes come than it announced.
         let sent = self.size_hint().exact() == Some(0);
-        let Exchange { record, ending, busy, .. } = &mut *self.exchange;
-        let whole = (sent || ending.as_ref().is_none_or(|ending| ending.whole)) && !busy.given_up();
-        if !whole && record.reason.is_none() {
-            record.reason = Some("the client's side ended before the response".into());
+        if !sent && self.exchange.ending.as_ref().is_some_and(|ending| !ending.whole) {
+            self.cut_off();
         }
     }
 }
@@ -147,7 +157,6 @@ impl Body for Outgoing {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, OutgoingFault>>> {
         let this = self.get_mut();
-        this.exchange.busy.offered(false);
         let frame = match &mut this.source {
             Source::Own(bytes) if bytes.is_empty() => return Poll::Ready(None),
             Source::Own(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
@@ -161,10 +170,7 @@ impl Body for Outgoing {
             }
         };
         match &frame {
-            Some(Ok(frame)) => {
-                this.exchange.busy.offered(true);
-                this.exchange.record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
-            }
+            Some(Ok(frame)) => this.exchange.record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
             Some(Err(fault)) => this.exchange.record.reason = Some(fault.to_string().into()),
             None => {}
         }

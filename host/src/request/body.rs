@@ -9,9 +9,9 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 
 use super::budget::{Budget, Room};
+use super::coming::Coming;
 use super::pace::{Pace, Pause};
 use crate::forward::headers::{self, Stripped};
 use crate::refusal::Refusal;
@@ -38,7 +38,7 @@ pub struct Held {
 
 /// A body that is still coming.
 pub struct Streaming {
-    incoming: Incoming,
+    coming: Coming,
     /// Bytes that may still come.
     left: u64,
     pause: Pause,
@@ -50,9 +50,9 @@ pub struct Streaming {
 }
 
 impl Streaming {
-    pub(super) fn new(incoming: Incoming) -> Self {
+    pub(super) fn new(coming: Coming) -> Self {
         let (pause, pace) = (Pause::new(Duration::MAX), Pace::new(0));
-        Self { incoming, left: u64::MAX, pause, pace, stripped: None, connection: None }
+        Self { coming, left: u64::MAX, pause, pace, stripped: None, connection: None }
     }
 }
 
@@ -75,7 +75,7 @@ impl Body {
     /// It says itself that it is longer.
     pub fn bound(&mut self, most: u64, (pause, rate): (Duration, u64), stripped: &Rc<Stripped>) -> Result<(), Refusal> {
         let Self::Streaming(streaming) = self else { return Ok(()) };
-        if streaming.incoming.size_hint().lower() > most {
+        if streaming.coming.size_hint().lower() > most {
             return Err(Refusal::BodyTooLong);
         }
         streaming.left = most;
@@ -128,6 +128,9 @@ pub enum BodyFault {
     /// The client broke off or sent nonsense.
     #[error("request body broken: {0}")]
     Broken(#[from] hyper::Error),
+    /// The client reset its stream or sent nonsense, over HTTP/2.
+    #[error("request body broken: {0}")]
+    Reset(#[from] h2::Error),
 }
 
 impl BodyFault {
@@ -135,7 +138,7 @@ impl BodyFault {
         match self {
             Self::TooLong => Refusal::BodyTooLong,
             Self::Slow => Refusal::BodySlow,
-            Self::Broken(_) => Refusal::BodyBroken,
+            Self::Broken(_) | Self::Reset(_) => Refusal::BodyBroken,
         }
     }
 }
@@ -145,7 +148,7 @@ impl http_body::Body for Streaming {
     type Error = BodyFault;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        match Pin::new(&mut self.incoming).poll_frame(cx) {
+        match Pin::new(&mut self.coming).poll_frame(cx) {
             Poll::Ready(frame) => {
                 self.pause.reset();
                 let Some(frame) = frame else {
@@ -187,11 +190,11 @@ impl http_body::Body for Streaming {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.coming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.coming.size_hint()
     }
 }
 

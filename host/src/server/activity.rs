@@ -93,11 +93,6 @@ impl Activity {
         self.framed.store(true, Relaxed);
     }
 
-    /// Whether the client speaks HTTP/2.
-    pub(super) fn is_framed(&self) -> bool {
-        self.framed.load(Relaxed)
-    }
-
     /// A head came wholly. The connection is busy until the answer is dropped.
     pub(super) fn request(self: &Arc<Self>) -> InFlight {
         self.requests.store(self.requests.load(Relaxed) + 1, Relaxed);

@@ -1,8 +1,9 @@
-//! What is said to a client of HTTP/1.1 before its answer: interim responses (1xx), which hyper's server cannot send.
+//! What is said to a client before its answer: interim responses (1xx).
 //!
-//! They go between hyper and the client's connection, where they break into no other message: hyper flushes when it has written
-//! all that it has, and it tries to flush before it waits for an answer. So what was flushed and is not answered yet is between
-//! two messages, and what is to be said waits for that or is not said: it is advice.
+//! hyper's server of HTTP/1.1 cannot send them. They go between hyper and the client's connection, where they break into no other
+//! message: hyper flushes when it has written all that it has, and it tries to flush before it waits for an answer. So what was
+//! flushed and is not answered yet is between two messages, and what is to be said waits for that or is not said: it is advice.
+//! Over HTTP/2 they are frames of their stream, and [`Words`] wait for the task that answers it.
 
 use std::io;
 use std::pin::Pin;
@@ -11,16 +12,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, BytesMut};
+use http::{HeaderMap, StatusCode};
 use tokio::io::AsyncWrite;
 
 use super::activity::Activity;
 
-/// Interim responses to one request: a service may say more, and nobody hears it.
-const MOST: usize = 16;
-/// Their bytes, in all: hints for a page are fewer.
-const MOST_BYTES: usize = 16 * 1024;
+mod left;
+mod words;
 
-/// A connection's interim responses that wait to be written.
+use left::Left;
+pub(super) use words::Words;
+
+/// The interim responses of a connection of HTTP/1.1 that wait to be written.
 #[derive(Default)]
 pub(super) struct Interim {
     /// Whether there are any: all that a connection without them looks at.
@@ -37,8 +40,8 @@ struct State {
     turn: u64,
     /// Whether the answer to the last of these has not begun.
     open: bool,
-    /// How many more it may have, and of how many bytes.
-    left: (usize, usize),
+    /// What more it may have.
+    left: Left,
 }
 
 impl State {
@@ -105,21 +108,32 @@ pub struct Early(Voice);
 
 /// What speaks for a request, as long as it may.
 #[derive(Clone)]
-pub struct Voice {
-    activity: Arc<Activity>,
-    turn: u64,
-    waker: Option<Waker>,
+pub struct Voice(Way);
+
+/// How what it says gets to the client.
+#[derive(Clone)]
+enum Way {
+    /// Between the answers of a connection of HTTP/1.1.
+    Turn { activity: Arc<Activity>, turn: u64, waker: Option<Waker> },
+    /// On a stream of HTTP/2.
+    Stream(Arc<Words>),
 }
 
 impl Early {
-    /// The request is the last that came on its connection; `waker` wakes that.
+    /// The request is the last that came on its connection of HTTP/1.1; `waker` wakes that.
     pub(super) fn new(activity: Arc<Activity>, waker: Option<Waker>) -> Self {
         let mut state = activity.interim.state();
         state.turn += 1;
-        (state.open, state.left) = (true, (MOST, MOST_BYTES));
+        (state.open, state.left) = (true, Left::all());
         let turn = state.turn;
         drop(state);
-        Self(Voice { activity, turn, waker })
+        Self(Voice(Way::Turn { activity, turn, waker }))
+    }
+
+    /// The request came on a stream of HTTP/2.
+    pub(super) fn on_stream(words: Arc<Words>) -> Self {
+        words.open();
+        Self(Voice(Way::Stream(words)))
     }
 
     /// For whoever hears the service.
@@ -131,9 +145,14 @@ impl Early {
 
 impl Drop for Early {
     fn drop(&mut self) {
-        let mut state = self.0.activity.interim.state();
-        if state.turn == self.0.turn {
-            state.open = false;
+        match &self.0.0 {
+            Way::Turn { activity, turn, .. } => {
+                let mut state = activity.interim.state();
+                if state.turn == *turn {
+                    state.open = false;
+                }
+            }
+            Way::Stream(words) => words.close(),
         }
     }
 }
@@ -142,25 +161,53 @@ impl Voice {
     /// Whether anything more can be said.
     #[must_use]
     pub fn may_speak(&self) -> bool {
-        let state = self.activity.interim.state();
-        state.turn == self.turn && state.open && state.left.0 > 0
+        match &self.0 {
+            Way::Turn { activity, turn, .. } => {
+                let state = activity.interim.state();
+                state.turn == *turn && state.open && state.left.is_some()
+            }
+            Way::Stream(words) => words.are_heard(),
+        }
     }
 
-    /// Says a whole interim response, as soon as that is possible and if it still is then.
-    pub fn say(&self, head: &[u8]) {
+    /// Says an interim response of these fields, as soon as that is possible and if it still is then.
+    pub fn say(&self, status: StatusCode, fields: HeaderMap) {
+        match &self.0 {
+            Way::Turn { .. } => self.say_bytes(&head(status, &fields)),
+            Way::Stream(words) => words.say(status, fields),
+        }
+    }
+
+    /// Says it as it is written in HTTP/1.1.
+    fn say_bytes(&self, head: &[u8]) {
+        let Way::Turn { activity, waker, .. } = &self.0 else { return };
         if !self.may_speak() {
             return;
         }
-        let mut state = self.activity.interim.state();
-        let Some(left) = state.left.1.checked_sub(head.len()) else { return };
-        state.left = (state.left.0.saturating_sub(1), left);
+        let mut state = activity.interim.state();
+        if !state.left.take(head.len()) {
+            return;
+        }
         state.bytes.extend_from_slice(head);
         drop(state);
-        self.activity.interim.waits.store(true, Relaxed);
-        if let Some(waker) = &self.waker {
+        activity.interim.waits.store(true, Relaxed);
+        if let Some(waker) = waker {
             waker.wake_by_ref();
         }
     }
+}
+
+/// The bytes of an interim response in HTTP/1.1.
+fn head(status: StatusCode, fields: &HeaderMap) -> Vec<u8> {
+    let reason = status.canonical_reason().unwrap_or_default();
+    let mut bytes = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
+    for (name, value) in fields {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            bytes.extend_from_slice(part);
+        }
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes
 }
 
 #[cfg(test)]

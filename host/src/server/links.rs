@@ -13,8 +13,8 @@ use tokio::sync::Notify;
 
 use super::accept::Counted;
 use super::activity::{Activity, Clock, Ending, InFlight};
-use super::interim::Early;
-use super::streams::{Next, Steps};
+use super::date::Date;
+use super::interim::{Early, Words};
 
 /// How long a connection that was accepted just before the end may take for its first request's head.
 const LAST_HEAD: Duration = Duration::from_secs(1);
@@ -34,6 +34,7 @@ enum Order {
 #[derive(Default)]
 pub(super) struct Links {
     pub(super) clock: Clock,
+    date: Rc<Date>,
     open: RefCell<BTreeMap<u64, Rc<Shared>>>,
     next: Cell<u64>,
     ended: Notify,
@@ -82,7 +83,7 @@ impl Links {
             waker: RefCell::default(),
         });
         self.open.borrow_mut().insert(number, Rc::clone(&shared));
-        Rc::new(Link { links: Rc::clone(self), number, shared, next: Rc::default(), _counted: counted })
+        Rc::new(Link { links: Rc::clone(self), number, shared, _counted: counted })
     }
 
     /// Closes the connections of clients that have been silent for too long, or take answers too slowly.
@@ -121,7 +122,6 @@ pub(super) struct Link {
     links: Rc<Links>,
     number: u64,
     shared: Rc<Shared>,
-    next: Rc<Next>,
     _counted: Counted,
 }
 
@@ -129,8 +129,8 @@ pub(super) struct Link {
 pub struct Busy {
     link: Rc<Link>,
     in_flight: InFlight,
-    /// None: the client does not speak HTTP/2.
-    steps: Option<Rc<Steps>>,
+    /// What is said before its answer; none: the client does not speak HTTP/2.
+    words: Option<Arc<Words>>,
 }
 
 impl Busy {
@@ -138,20 +138,7 @@ impl Busy {
     #[must_use]
     pub fn another(&self) -> Self {
         let in_flight = self.link.activity().request();
-        Self { link: Rc::clone(&self.link), in_flight, steps: None }
-    }
-
-    /// A part of the answer is the client's to take, or it has taken all that there was.
-    pub fn offered(&self, waits: bool) {
-        if let Some(steps) = &self.steps {
-            steps.offered(waits);
-        }
-    }
-
-    /// Whether its client took nothing of the answer for too long, where that ends one request alone.
-    #[must_use]
-    pub fn given_up(&self) -> bool {
-        self.steps.as_ref().is_some_and(|steps| steps.given_up())
+        Self { link: Rc::clone(&self.link), in_flight, words: None }
     }
 
     /// Whether its request is the connection's last, as far as that is known when it is answered.
@@ -166,9 +153,12 @@ impl Busy {
         self.in_flight.ending()
     }
 
-    /// Leave to say something to a client of HTTP/1.1 before it is answered.
+    /// Leave to say something to the client before it is answered.
     pub fn early(&self) -> Early {
-        Early::new(Arc::clone(self.link.activity()), self.link.shared.waker.borrow().clone())
+        match &self.words {
+            Some(words) => Early::on_stream(Arc::clone(words)),
+            None => Early::new(Arc::clone(self.link.activity()), self.link.shared.waker.borrow().clone()),
+        }
     }
 
     /// Drives an upgraded connection to its end; none where it was closed before.
@@ -180,14 +170,17 @@ impl Busy {
 impl Link {
     /// A request has come on it.
     pub(super) fn busy(self: &Rc<Self>) -> Busy {
-        let activity = self.activity();
-        let steps = activity.is_framed().then(|| self.next.begin());
-        Busy { link: Rc::clone(self), in_flight: activity.request(), steps }
+        Busy { link: Rc::clone(self), in_flight: self.activity().request(), words: None }
     }
 
-    /// What a request that comes over HTTP/2 and the task that answers it share.
-    pub(super) fn next(&self) -> &Rc<Next> {
-        &self.next
+    /// A request has come on one of its streams, where `words` go before the answer.
+    pub(super) fn busy_on_stream(self: &Rc<Self>, words: Arc<Words>) -> Busy {
+        Busy { words: Some(words), ..self.busy() }
+    }
+
+    /// The date, for answers that hyper does not write.
+    pub(super) fn date(&self) -> Rc<Date> {
+        Rc::clone(&self.links.date)
     }
 
     /// What the connection is doing.

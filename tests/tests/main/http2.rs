@@ -330,3 +330,57 @@ async fn a_stream_whose_client_opens_no_window_is_reset_and_the_others_go_on() {
     let data = raw.frame(|frame| frame.kind == kind::DATA || frame.kind == kind::RST_STREAM).await.expect("an answer");
     assert_eq!((data.kind, data.stream, data.payload.as_slice()), (kind::DATA, 3, &b"orders"[..]));
 }
+
+#[tokio::test]
+async fn a_stream_whose_client_opens_too_small_a_window_is_reset_too() {
+    const PART: usize = 64 * 1024;
+    let orders = upstream("orders");
+    let gateway = gateway([&orders], &format!("server = {{ send_timeout = \"300ms\" }}\n{SHOP}"));
+    let (reply, mut writer) = Reply::streamed();
+    orders.answers_once(reply);
+    let mut raw = connect(&gateway).await;
+    // Ten bytes for each stream: all else that its answer has waits in the gateway.
+    raw.write(frame(kind::SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 10])).await;
+    raw.write(request(1, &fields(GOOD))).await;
+    while writer.offer(vec![b'x'; PART], Duration::from_millis(100)).await {}
+    let reset = raw.frame(|frame| frame.kind == kind::RST_STREAM).await.expect("a reset");
+    assert_eq!((reset.stream, reset.code()), (1, Some(8)));
+    raw.write(frame(kind::SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0])).await;
+    is_served(&mut raw, 3).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_has_no_body_ends_with_its_head() {
+    let orders = upstream("orders");
+    let gateway = gateway([&orders], SHOP);
+    let head = without(":method", &[(":method", "HEAD")]);
+    let lost = fields([(":method", "HEAD"), (":scheme", "http"), (":authority", "shop.example"), (":path", "/%2f")]);
+    for (what, reply, block, status) in [
+        ("HEAD", Some(Reply::text("orders")), head, 200),
+        ("HEAD, refused", None, lost, 400),
+        ("204", Some(Reply::status(204)), fields(GOOD), 204),
+        ("304", Some(Reply::status(304)), fields(GOOD), 304),
+        ("an empty body", Some(Reply::text("")), fields(GOOD), 200),
+    ] {
+        reply.into_iter().for_each(|reply| orders.answers_once(reply));
+        let mut raw = connect(&gateway).await;
+        raw.write(request(1, &block)).await;
+        let answer = raw.frame(|frame| frame.stream == 1 && frame.kind != kind::WINDOW_UPDATE).await.expect(what);
+        assert_eq!((answer.kind, answer.status()), (kind::HEADERS, Some(status)), "{what}");
+        assert_eq!(answer.flags & END_STREAM, END_STREAM, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_wanted_is_ended_without_an_error() {
+    let orders = upstream("orders");
+    let gateway = gateway([&orders], SHOP);
+    let mut raw = connect(&gateway).await;
+    let block = without(":path", &[(":path", "/%2f"), ("content-length", "5")]);
+    raw.write(frame(kind::HEADERS, END_HEADERS, 1, &block)).await;
+    let answer = raw.frame(|frame| frame.kind == kind::HEADERS).await.expect("an answer");
+    assert_eq!((answer.stream, answer.status()), (1, Some(400)));
+    let reset = raw.frame(|frame| frame.kind == kind::RST_STREAM).await.expect("a reset");
+    assert_eq!((reset.stream, reset.code()), (1, Some(0)), "RFC 9113, section 8.1");
+    is_served(&mut raw, 3).await;
+}

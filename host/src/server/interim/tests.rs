@@ -5,6 +5,7 @@ use std::cmp::min;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::left::{MOST, MOST_BYTES};
 use super::*;
 use crate::server::activity::Clock;
 use crate::server::stream::{Io, Stream};
@@ -53,7 +54,7 @@ fn it_is_said_when_hyper_has_written_all_or_before_the_answer() {
         let activity = activity();
         let early = Early::new(Arc::clone(&activity), None);
         assert!(!activity.interim.waits());
-        early.voice().say(HINTS);
+        early.voice().say_bytes(HINTS);
         assert!(activity.interim.waits());
         assert_eq!(written(&activity, 1000, moment), (HINTS.to_vec(), true));
         assert!(!activity.interim.waits());
@@ -64,7 +65,7 @@ fn it_is_said_when_hyper_has_written_all_or_before_the_answer() {
 fn it_waits_while_an_earlier_answer_is_not_written() {
     let activity = activity();
     let early = Early::new(Arc::clone(&activity), None);
-    early.voice().say(HINTS);
+    early.voice().say_bytes(HINTS);
     assert_eq!(written(&activity, 1000, Moment::Write { flushed: false }), (Vec::new(), true));
     assert_eq!(written(&activity, 1000, Moment::Flush), (HINTS.to_vec(), true));
 }
@@ -72,7 +73,7 @@ fn it_waits_while_an_earlier_answer_is_not_written() {
 #[test]
 fn it_goes_before_an_answer_that_came_with_it_and_never_behind_one() {
     let activity = activity();
-    let said = || Early::new(Arc::clone(&activity), None).voice().say(HINTS);
+    let said = || Early::new(Arc::clone(&activity), None).voice().say_bytes(HINTS);
     said();
     assert!(!written(&activity, 1000, Moment::Write { flushed: true }).0.is_empty());
     for late in [Moment::Flush, Moment::Write { flushed: false }] {
@@ -86,7 +87,7 @@ fn it_goes_before_an_answer_that_came_with_it_and_never_behind_one() {
 fn what_has_begun_is_ended_before_anything_else() {
     let activity = activity();
     let early = Early::new(Arc::clone(&activity), None);
-    early.voice().say(HINTS);
+    early.voice().say_bytes(HINTS);
     assert_eq!(written(&activity, 5, Moment::Flush), (HINTS[..5].to_vec(), false));
     drop(early);
     assert_eq!(written(&activity, 3, Moment::Flush), (HINTS[5..8].to_vec(), false));
@@ -100,9 +101,9 @@ fn nobody_speaks_for_a_request_that_is_answered() {
     let early = Early::new(Arc::clone(&activity), None);
     let voice = early.voice();
     drop(early);
-    voice.say(HINTS);
+    voice.say_bytes(HINTS);
     let _next = Early::new(Arc::clone(&activity), None);
-    voice.say(HINTS);
+    voice.say_bytes(HINTS);
     assert!(!activity.interim.waits() && !voice.may_speak());
 }
 
@@ -111,14 +112,14 @@ fn a_flood_ends() {
     let activity = activity();
     let early = Early::new(Arc::clone(&activity), None);
     let voice = early.voice();
-    (0..2 * MOST).for_each(|_| voice.say(HINTS));
+    (0..2 * MOST).for_each(|_| voice.say_bytes(HINTS));
     assert_eq!(written(&activity, usize::MAX, Moment::Flush).0, HINTS.repeat(MOST));
     drop(early);
     let early = Early::new(Arc::clone(&activity), None);
-    early.voice().say(&vec![b'x'; MOST_BYTES + 1]);
+    early.voice().say_bytes(&vec![b'x'; MOST_BYTES + 1]);
     assert!(!activity.interim.waits());
-    early.voice().say(&vec![b'x'; MOST_BYTES]);
-    early.voice().say(b"x");
+    early.voice().say_bytes(&vec![b'x'; MOST_BYTES]);
+    early.voice().say_bytes(b"x");
     assert_eq!(written(&activity, usize::MAX, Moment::Flush).0.len(), MOST_BYTES);
 }
 
@@ -130,10 +131,10 @@ async fn it_goes_between_two_messages_and_into_none() {
     let mut stream = Stream::new(Io::Plain(listener.accept().await.unwrap().0), Arc::clone(&activity));
     stream.write_all(b"one ").await.unwrap();
     let early = Early::new(Arc::clone(&activity), None);
-    early.voice().say(HINTS);
+    early.voice().say_bytes(HINTS);
     stream.write_all(b"message;").await.unwrap();
     stream.flush().await.unwrap();
-    early.voice().say(HINTS);
+    early.voice().say_bytes(HINTS);
     stream.write_all(b"another").await.unwrap();
     stream.shutdown().await.unwrap();
     let mut taken = Vec::new();

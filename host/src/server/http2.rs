@@ -1,0 +1,120 @@
+//! A client's connection of HTTP/2: each of its streams brings one request, which a task of its own answers.
+//!
+//! It is hyper's server of HTTP/2 over again, on the same crate and with the same bounds, because hyper's has no way to send an
+//! interim response. What it has beside is the bound on streams whose clients open no window.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::{Builder, Connection, Handshake, SendResponse};
+use http::{Method, Request};
+use tokio::task::spawn_local;
+
+use super::Terms;
+use super::interim::Words;
+use super::links::Link;
+use super::stream::Stream;
+use crate::forward::headers::Peer;
+use crate::gateway::{Worker, handle};
+use crate::request::Coming;
+
+mod answer;
+mod passing;
+
+use answer::Reply;
+
+/// What a client may send unasked, on one stream and on all together, as hyper has it: enough for a fast line.
+const WINDOW: u32 = 1024 * 1024;
+/// The largest frame, as hyper has it: the smallest that may be.
+const FRAME_BYTES: u32 = 16 * 1024;
+/// What of a stream's answer may wait for the client's window, as hyper has it.
+const SEND_BYTES: usize = 400 * 1024;
+/// Streams that may be reset for what is wrong with them, as hyper has it: then the connection ends (RUSTSEC-2024-0003).
+const FAULTY_STREAMS: usize = 1024;
+
+/// A connection, from its settings to its end.
+pub(super) struct Http2 {
+    state: State,
+    /// Whether it ends when what is in flight on it has.
+    draining: bool,
+    requests: Requests,
+}
+
+enum State {
+    Greeting(Handshake<Stream, Bytes>),
+    Serving(Connection<Stream, Bytes>),
+}
+
+/// What a connection's requests have in common.
+pub(super) struct Requests {
+    pub(super) worker: Rc<Worker>,
+    pub(super) peer: Rc<Peer>,
+    pub(super) link: Rc<Link>,
+    /// How long a part of an answer may wait for its stream's window.
+    pub(super) patience: Duration,
+}
+
+impl Http2 {
+    pub(super) fn new(stream: Stream, terms: &Terms, requests: Requests) -> Self {
+        let handshake = Builder::new()
+            .initial_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
+            .max_frame_size(FRAME_BYTES)
+            .max_send_buffer_size(SEND_BYTES)
+            .max_local_error_reset_streams(Some(FAULTY_STREAMS))
+            .max_concurrent_streams(terms.http2_streams)
+            .max_header_list_size(u32::try_from(terms.head_bytes).unwrap_or(u32::MAX))
+            .handshake(stream);
+        Self { state: State::Greeting(handshake), draining: false, requests }
+    }
+
+    /// Takes no new streams any more, and ends when those that it has do.
+    pub(super) fn drain(&mut self) {
+        self.draining = true;
+        if let State::Serving(connection) = &mut self.state {
+            connection.graceful_shutdown();
+        }
+    }
+}
+
+impl Future for Http2 {
+    type Output = Result<(), h2::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        let this = self.get_mut();
+        loop {
+            match &mut this.state {
+                State::Greeting(handshake) => {
+                    let mut connection = ready!(Pin::new(handshake).poll(cx))?;
+                    if this.draining {
+                        connection.graceful_shutdown();
+                    }
+                    this.state = State::Serving(connection);
+                }
+                State::Serving(connection) => match ready!(connection.poll_accept(cx)).transpose()? {
+                    Some((request, stream)) => this.requests.begin(request, stream),
+                    None => return Poll::Ready(Ok(())),
+                },
+            }
+        }
+    }
+}
+
+impl Requests {
+    /// A request has come: it is answered in a task of its own.
+    fn begin(&self, request: Request<RecvStream>, stream: SendResponse<Bytes>) {
+        let words = Arc::<Words>::default();
+        let busy = self.link.busy_on_stream(Arc::clone(&words));
+        let is_head = request.method() == Method::HEAD;
+        let (head, body) = request.into_parts();
+        let coming = Coming::http2(body, &head.headers);
+        let answering = handle(&self.worker, &self.peer, Request::from_parts(head, coming), busy);
+        let reply = Reply { stream, words, is_head, date: self.link.date(), patience: self.patience };
+        spawn_local(reply.finish(answering));
+    }
+}
