@@ -51,7 +51,7 @@ pub struct Service {
     pub http2: bool,
     /// Pings on its connections of HTTP/2; `None`: none are sent.
     pub http2_ping: Option<Ping>,
-    /// Whether its interim responses (1xx) are passed on to clients of HTTP/1.1.
+    /// Whether its interim responses (1xx) are passed on to clients.
     pub interim_responses: bool,
     /// Idle connections kept per worker and endpoint.
     pub idle_connections: usize,
@@ -97,7 +97,8 @@ impl Service {
         let http2 = "Whether it is spoken to in HTTP/2: with TLS if it agrees, without with prior knowledge; upgrades go in HTTP/1.1.";
         let http2 = t.or("http2", http2, false, &Flag);
         let http2_ping = Ping::read(t, http2);
-        let interim = "Whether its interim responses (`103 Early Hints`) are passed on to clients of HTTP/1.1.";
+        let interim =
+            "Whether its interim responses (`103 Early Hints`) are passed on to clients of HTTP/1.1 and HTTP/2.";
         let tls = "Its TLS: who it must be, and who we are to it. Default: it is spoken to in clear.";
         let tls = t.given("tls", tls, &record(|t| ServiceTls::read(t, name)));
         let probe = t.given("probe", "How endpoints are probed. Default: not at all.", &probe);

@@ -1,4 +1,4 @@
-//! Interim responses (1xx) of a service on their way to a client of HTTP/1.1.
+//! Interim responses (1xx) of a service on their way to a client.
 
 use http::header::{self, HeaderName};
 use http::{StatusCode, Version};
@@ -18,7 +18,7 @@ pub(super) struct Interim {
 impl Interim {
     /// None where the service's are not passed on, or its client knows none. In a box, as nearly all requests have none.
     pub(super) fn of(request: &Request, route: &Route, busy: &Busy) -> Option<Box<Self>> {
-        let wanted = route.service.settings().interim_responses && request.head.version == Version::HTTP_11;
+        let wanted = route.service.settings().interim_responses && request.head.version >= Version::HTTP_11;
         wanted.then(|| Box::new(Self { early: busy.early(), removed: route.removed_of_response().cloned().collect() }))
     }
 

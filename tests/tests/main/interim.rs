@@ -1,4 +1,4 @@
-//! Responses before the response (1xx).
+//! Responses before the response (1xx); those to clients of HTTP/2 are in `interim_http2.rs`.
 
 use gatewright_tests::{Authority, Gateway, Raw, RawUpstream, TlsClient, gateway, raw_upstream, setup, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -104,11 +104,6 @@ async fn clients_of_other_versions_and_of_other_services_get_no_interim_response
         answer_after(&orders, HINTS).await;
         assert_eq!(client.answer().await.is(200).body, "ok");
     }
-    let gateway = gateway([&orders], PASSED_ON);
-    let http2 = gateway.http2().await;
-    let call = tokio::spawn(http2.get("/").into_future());
-    answer_after(&orders, HINTS).await;
-    call.await.unwrap().is(200).lacks("link").says("ok");
 }
 
 #[tokio::test]

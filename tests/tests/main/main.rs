@@ -36,6 +36,7 @@ mod house;
 mod http2;
 mod http2_services;
 mod interim;
+mod interim_http2;
 mod kept;
 mod limits;
 mod offload;
