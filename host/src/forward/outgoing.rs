@@ -65,17 +65,27 @@ pub struct Ending {
     connection: Connection,
     pool: Rc<Pool>,
     pause: Pause,
-    /// Whether the response was read to its end: then the connection serves others.
-    whole: bool,
+    read: Read,
+}
+
+/// How much of a response has been read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Read {
+    /// A part.
+    Part,
+    /// All, with trailers over HTTP/1.1: hyper may have lost what came behind them, so the connection serves nobody else.
+    Trailers,
+    /// All: the connection serves others.
+    Whole,
 }
 
 impl Ending {
     pub(super) fn new(lease: Lease, connection: Connection, pool: Rc<Pool>, body_timeout: Duration) -> Self {
-        Self { lease, connection, pool, pause: Pause::new(body_timeout), whole: false }
+        Self { lease, connection, pool, pause: Pause::new(body_timeout), read: Read::Part }
     }
 
     fn end(self, now: Instant) {
-        if self.whole {
+        if self.read == Read::Whole {
             self.pool.keep(self.connection, now);
         }
     }
@@ -134,8 +144,10 @@ impl Outgoing {
     /// A service's body.
     #[must_use]
     pub fn service(incoming: Incoming, mut exchange: Box<Exchange>) -> Self {
-        if let Some(ending) = exchange.ending.as_mut() {
-            ending.whole = incoming.is_end_stream();
+        if let Some(ending) = exchange.ending.as_mut()
+            && incoming.is_end_stream()
+        {
+            ending.read = Read::Whole;
         }
         Self { source: Source::Service(incoming), exchange }
     }
@@ -145,7 +157,7 @@ impl Drop for Outgoing {
     fn drop(&mut self) {
         // An HTTP/2 service may say only later that no more bytes come than it announced.
         let sent = self.size_hint().exact() == Some(0);
-        if !sent && self.exchange.ending.as_ref().is_some_and(|ending| !ending.whole) {
+        if !sent && self.exchange.ending.as_ref().is_some_and(|ending| ending.read == Read::Part) {
             self.cut_off();
         }
     }
@@ -208,8 +220,10 @@ fn poll_service(
     ending.pause.reset();
     match &frame {
         Some(Err(_)) => ending.lease.report(Outcome::Reset, Instant::now()),
-        None => ending.whole = true,
-        Some(Ok(_)) => ending.whole = incoming.is_end_stream(),
+        None => ending.read = Read::Whole,
+        Some(Ok(_)) if incoming.is_end_stream() => ending.read = Read::Whole,
+        Some(Ok(frame)) if frame.is_trailers() => ending.read = Read::Trailers,
+        Some(Ok(_)) => {}
     }
     let trimmed = |mut frame: Frame<Bytes>| {
         frame.trailers_mut().map(super::headers::trailers);

@@ -59,20 +59,19 @@ impl FrameBody {
                     }
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
-                Some(Err(fault)) => return Poll::Ready(ended(fault)),
+                Some(Err(fault)) => return Poll::Ready(Some(Err(broken(fault)))),
                 None => self.data_ended = true,
             }
         }
-        match ready!(self.stream.poll_trailers(cx)) {
-            Ok(trailers) => Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers)))),
-            Err(fault) => Poll::Ready(ended(fault)),
-        }
+        let trailers = ready!(self.stream.poll_trailers(cx)).map_err(broken).transpose();
+        Poll::Ready(trailers.map(|trailers| trailers.map(Frame::trailers)))
     }
 }
 
-/// A body of which no more comes: a reset without an error is what an answer before its end makes of it (RFC 9113, section 8.1).
-fn ended<T>(fault: h2::Error) -> Option<Result<T, h2::Error>> {
-    (fault.reason() != Some(Reason::NO_ERROR)).then_some(Err(fault))
+/// Why a body did not come whole. A client that breaks off and says that there is no error is cancelling: hyper takes that for the
+/// body's end, which it is where a server says it (RFC 9113, section 8.1), and a service would get half a body as a whole one.
+fn broken(fault: h2::Error) -> h2::Error {
+    if fault.reason() == Some(Reason::NO_ERROR) { Reason::CANCEL.into() } else { fault }
 }
 
 impl Body for Coming {

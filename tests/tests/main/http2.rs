@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gatewright_tests::frames::{END_HEADERS, END_STREAM, Frame, PADDED, PREFACE, fields, frame, kind};
-use gatewright_tests::{Gateway, Progress, Raw, Reply, gateway, setup, upstream};
+use gatewright_tests::{Gateway, Progress, Raw, Reply, gateway, raw_upstream, setup, upstream};
 
 use crate::command::gatewright;
 
@@ -383,4 +383,97 @@ async fn a_body_that_is_not_wanted_is_ended_without_an_error() {
     let reset = raw.frame(|frame| frame.kind == kind::RST_STREAM).await.expect("a reset");
     assert_eq!((reset.stream, reset.code()), (1, Some(0)), "RFC 9113, section 8.1");
     is_served(&mut raw, 3).await;
+}
+
+#[tokio::test]
+async fn a_body_that_its_client_breaks_off_never_arrives_whole() {
+    let orders = raw_upstream("orders");
+    let gateway = gateway([&orders], SHOP);
+    let block = without(":method", &[(":method", "POST")]);
+    // Whatever the client says of it, that there is no error too.
+    for (code, answered) in [(0, false), (8, false), (0, true), (8, true)] {
+        let mut raw = connect(&gateway).await;
+        raw.write(frame(kind::HEADERS, END_HEADERS, 1, &block)).await;
+        raw.write(frame(kind::DATA, 0, 1, b"half")).await;
+        let mut service = orders.accept().await;
+        service.until("half\r\n").await;
+        if answered {
+            service.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+            raw.frame(|frame| frame.kind == kind::DATA).await.expect("the answer");
+        }
+        raw.write(frame(kind::RST_STREAM, 0, 1, &[0, 0, 0, code])).await;
+        assert_eq!(String::from_utf8_lossy(&service.end().await), "", "{code}, answered: {answered}");
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_nobody_reads_leave_the_others_their_window() {
+    const PART: usize = 16 * 1024;
+    const BYTES: usize = 16 * PART;
+    let orders = upstream("orders");
+    let gateway = gateway([&orders], &format!("{SHOP}body = \"100KiB\""));
+    let mut raw = connect(&gateway).await;
+    let refused = without(":path", &[(":path", "/%2f")]);
+    let said_too_long = without(":method", &[(":method", "POST"), ("content-length", "9000000")]);
+    let too_long = without(":method", &[(":method", "POST")]);
+    let mut window = 65_535;
+    // In all six times what a connection may send unasked.
+    for number in 0..24 {
+        let (stream, block) = (2 * number + 1, [&refused, &said_too_long, &too_long][number as usize % 3]);
+        while window < BYTES {
+            let update = raw.frame(|frame| frame.kind == kind::WINDOW_UPDATE && frame.stream == 0).await.expect("room");
+            window += usize::try_from(u32::from_be_bytes(update.payload.try_into().unwrap())).unwrap();
+        }
+        window -= BYTES;
+        raw.write(frame(kind::HEADERS, END_HEADERS, stream, block)).await;
+        for _ in 0..BYTES / PART {
+            raw.write(frame(kind::DATA, 0, stream, &[b'x'; PART])).await;
+        }
+    }
+    is_served(&mut raw, 49).await;
+}
+
+#[tokio::test]
+async fn sigterm_lets_streams_in_flight_end_and_idle_connections_go() {
+    let orders = upstream("orders");
+    let program = gatewright().start(setup(SHOP).to(&orders)).await;
+    let (mut busy, mut idle) = (Raw::connect(program.address).await, Raw::connect(program.address).await);
+    for raw in [&mut busy, &mut idle] {
+        raw.write(PREFACE).await;
+        is_served(raw, 1).await;
+    }
+    let gate = orders.holds();
+    busy.write(request(3, &fields(GOOD))).await;
+    orders.sees_requests(3).await;
+    program.terminate();
+    for raw in [&mut idle, &mut busy] {
+        let goaway = raw.frame(|frame| frame.kind == kind::GOAWAY).await.expect("a warning");
+        assert_eq!(goaway.code(), Some(0));
+        let ping = raw.frame(|frame| frame.kind == kind::PING && frame.flags == 0).await.expect("a ping");
+        raw.write(frame(kind::PING, 1, 0, &ping.payload)).await;
+    }
+    assert_eq!(idle.frame(|frame| frame.kind == kind::HEADERS).await, None);
+    gate.open();
+    let data = busy.frame(|frame| frame.kind == kind::DATA).await.expect("an answer");
+    assert_eq!((data.stream, data.payload.as_slice()), (3, &b"orders"[..]));
+    busy.end().await;
+    assert_eq!(program.ended().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn an_answer_with_trailers_is_whole_in_the_access_log() {
+    const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n2\r\nok\r\n";
+    let orders = raw_upstream("orders");
+    let mut program = gatewright().start(setup(SHOP).to(&orders)).await;
+    for client in [program.http2().await, program.http1().await] {
+        let call = tokio::spawn(client.get("/").field("te", "trailers").into_future());
+        let mut service = orders.accept().await;
+        service.head().await;
+        service.write([CHUNKED, "0\r\nx-sum: 1\r\n\r\n"].concat()).await;
+        assert_eq!(call.await.unwrap().is(200).trailers.unwrap()["x-sum"], "1");
+        let line = program.line().await;
+        assert_eq!(line["reason"], serde_json::Value::Null, "{line}");
+        // hyper may have lost what came behind them.
+        assert!(service.end().await.is_empty());
+    }
 }
