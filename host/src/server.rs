@@ -40,7 +40,7 @@ pub use activity::Ending;
 pub use descriptors::raise;
 pub(crate) use gather::poll_write_parts;
 use http2::{Http2, Requests};
-pub use interim::{Early, Voice};
+pub use interim::{Asking, Early, Voice};
 pub use links::Busy;
 use links::{Link, Links};
 use stream::{Io, Protocol, Stream};

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use h2::SendStream;
 use h2::client::{ResponseFuture, SendRequest, handshake};
 use http::{Request, Response};
 
@@ -42,10 +43,30 @@ impl Hearer {
     /// # Panics
     /// The connection has ended.
     pub async fn get(&self, target: &str) -> Hearing {
-        let request = Request::get(format!("http://shop.example{target}")).body(()).unwrap();
-        let mut ready = within("room for a stream", self.0.clone().ready()).await.unwrap();
-        Hearing(ready.send_request(request, true).unwrap().0)
+        self.begin(Request::get(at(target)).body(()).unwrap(), true).await.0
     }
+
+    /// Posts to a target what is sent into the stream, and expects that it is asked for it, or does not.
+    ///
+    /// # Panics
+    /// The connection has ended.
+    pub async fn post(&self, target: &str, expects: bool) -> (Hearing, SendStream<Bytes>) {
+        let mut request = Request::post(at(target)).body(()).unwrap();
+        if expects {
+            request.headers_mut().insert("expect", "100-continue".parse().unwrap());
+        }
+        self.begin(request, false).await
+    }
+
+    async fn begin(&self, request: Request<()>, whole: bool) -> (Hearing, SendStream<Bytes>) {
+        let mut ready = within("room for a stream", self.0.clone().ready()).await.unwrap();
+        let (answer, stream) = ready.send_request(request, whole).unwrap();
+        (Hearing(answer), stream)
+    }
+}
+
+fn at(target: &str) -> String {
+    format!("http://shop.example{target}")
 }
 
 impl Hearing {

@@ -15,7 +15,7 @@ use super::coming::Coming;
 use super::pace::{Pace, Pause};
 use crate::forward::headers::{self, Stripped};
 use crate::refusal::Refusal;
-use crate::server::{Busy, Ending};
+use crate::server::{Asking, Busy, Ending};
 
 /// A request's body. Small, as most requests have none and all are moved about.
 pub enum Body {
@@ -47,21 +47,24 @@ pub struct Streaming {
     stripped: Option<Rc<Stripped>>,
     /// The connection that it comes over; none: it has a length, and so no trailers.
     connection: Option<Ending>,
+    /// Asks the client for it when it is first read and nothing of it is there.
+    asking: Option<Asking>,
 }
 
 impl Streaming {
     pub(super) fn new(coming: Coming) -> Self {
         let (pause, pace) = (Pause::new(Duration::MAX), Pace::new(0));
-        Self { coming, left: u64::MAX, pause, pace, stripped: None, connection: None }
+        Self { coming, left: u64::MAX, pause, pace, stripped: None, connection: None, asking: None }
     }
 }
 
 impl Body {
     /// Says over which connection it comes: that ends if it has trailers, and if it is answered before it is known whether it has.
+    /// The client is asked for it where it waits for that.
     pub fn comes_over(&mut self, busy: &Busy) {
-        if let Self::Streaming(streaming) = self
-            && streaming.size_hint().exact().is_none()
-        {
+        let Self::Streaming(streaming) = self else { return };
+        streaming.asking = busy.asking();
+        if streaming.size_hint().exact().is_none() {
             let connection = busy.ending();
             connection.awaits_trailers(true);
             streaming.connection = Some(connection);
@@ -148,6 +151,7 @@ impl http_body::Body for Streaming {
     type Error = BodyFault;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        let asking = self.asking.take();
         match Pin::new(&mut self.coming).poll_frame(cx) {
             Poll::Ready(frame) => {
                 self.pause.reset();
@@ -182,6 +186,10 @@ impl http_body::Body for Streaming {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Pending => {
+                // Whoever sends without being asked does not wait for it (RFC 9110, section 10.1.1).
+                if let Some(asking) = asking {
+                    asking.ask();
+                }
                 self.pace.wait(Instant::now());
                 ready!(self.pause.poll(cx));
                 Poll::Ready(Some(Err(BodyFault::Slow)))

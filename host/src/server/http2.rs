@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::{Builder, Connection, Handshake, SendResponse};
+use http::header::EXPECT;
 use http::{Method, Request};
 use tokio::task::spawn_local;
 
@@ -108,7 +109,8 @@ impl Future for Http2 {
 impl Requests {
     /// A request has come: it is answered in a task of its own.
     fn begin(&self, request: Request<RecvStream>, stream: SendResponse<Bytes>) {
-        let words = Arc::<Words>::default();
+        // Other expectations are refused.
+        let words = Arc::new(Words::new(request.headers().contains_key(EXPECT)));
         let busy = self.link.busy_on_stream(Arc::clone(&words));
         let is_head = request.method() == Method::HEAD;
         let (head, body) = request.into_parts();

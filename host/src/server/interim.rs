@@ -106,6 +106,22 @@ impl Interim {
 #[must_use = "nothing is said any more once this is dropped"]
 pub struct Early(Voice);
 
+/// What asks a client of HTTP/2 for its request's body, which it holds back until then (`expect: 100-continue`). Over HTTP/1.1
+/// hyper does.
+pub struct Asking(Arc<Words>);
+
+impl Asking {
+    /// None: nobody waits for it.
+    pub(super) fn on_stream(words: &Arc<Words>) -> Option<Self> {
+        words.hold_back().then(|| Self(Arc::clone(words)))
+    }
+
+    /// Somebody wants the body.
+    pub fn ask(self) {
+        self.0.ask();
+    }
+}
+
 /// What speaks for a request, as long as it may.
 #[derive(Clone)]
 pub struct Voice(Way);

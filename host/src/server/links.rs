@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use super::accept::Counted;
 use super::activity::{Activity, Clock, Ending, InFlight};
 use super::date::Date;
-use super::interim::{Early, Words};
+use super::interim::{Asking, Early, Words};
 
 /// How long a connection that was accepted just before the end may take for its first request's head.
 const LAST_HEAD: Duration = Duration::from_secs(1);
@@ -159,6 +159,12 @@ impl Busy {
             Some(words) => Early::on_stream(Arc::clone(words)),
             None => Early::new(Arc::clone(self.link.activity()), self.link.shared.waker.borrow().clone()),
         }
+    }
+
+    /// What asks the client for the request's body; none: it comes unasked, or hyper asks.
+    #[must_use]
+    pub fn asking(&self) -> Option<Asking> {
+        self.words.as_ref().and_then(Asking::on_stream)
     }
 
     /// Drives an upgraded connection to its end; none where it was closed before.

@@ -210,3 +210,40 @@ async fn interim_responses_are_passed_on_over_tls() {
     service.write(OK).await;
     assert_eq!(hearing.answer().await.body(), "ok");
 }
+
+#[tokio::test]
+async fn a_client_that_waits_to_be_asked_for_its_body_is_asked_when_somebody_wants_it() {
+    let orders = raw_upstream("orders");
+    let gateway = gateway([&orders], SHOP);
+    let client = Hearer::connect(gateway.address).await;
+    let (mut hearing, mut body) = client.post("/", true).await;
+    let mut service = orders.accept().await;
+    let head = service.head().await;
+    assert!(!head.contains("expect"), "{head}");
+    assert_eq!(said(hearing.interim().await), (100, Vec::new()));
+    body.send_data("hello".into(), false).unwrap();
+    service.until("hello\r\n").await;
+    body.send_data("bye".into(), true).unwrap();
+    service.until("0\r\n\r\n").await;
+    service.write(OK).await;
+    assert!(hearing.interim().await.is_none(), "it was asked once");
+    assert_eq!(hearing.answer().await.body(), "ok");
+    // One that does not wait.
+    let (mut hearing, mut body) = client.post("/", false).await;
+    service.head().await;
+    body.send_data("hello".into(), true).unwrap();
+    service.until("0\r\n\r\n").await;
+    service.write(OK).await;
+    assert!(hearing.interim().await.is_none());
+    assert_eq!(hearing.answer().await.body(), "ok");
+}
+
+#[tokio::test]
+async fn a_body_that_nobody_wants_is_not_asked_for() {
+    let orders = raw_upstream("orders");
+    let gateway = gateway([&orders], SHOP);
+    let client = Hearer::connect(gateway.address).await;
+    let (mut hearing, _body) = client.post("/%2f", true).await;
+    assert!(hearing.interim().await.is_none());
+    assert_eq!(hearing.answer().await.status(), 400);
+}

@@ -32,6 +32,12 @@ pub(super) struct Reply {
     pub(super) patience: Duration,
 }
 
+impl Drop for Reply {
+    fn drop(&mut self) {
+        self.words.end();
+    }
+}
+
 impl Reply {
     /// Sends the answer, to its last byte or until the client does not want it. What is dropped with the stream unsent resets it.
     pub(super) async fn finish(self, answering: impl Future<Output = Result<Response<Outgoing>, Infallible>>) {
