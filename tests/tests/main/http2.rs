@@ -350,6 +350,31 @@ async fn a_stream_whose_client_opens_too_small_a_window_is_reset_too() {
 }
 
 #[tokio::test]
+async fn an_answer_of_one_part_with_too_small_a_window_is_reset_too() {
+    let orders = raw_upstream("orders");
+    let text = format!("server = {{ send_timeout = \"300ms\" }}\n{SHOP}");
+    let mut program = gatewright().start(setup(&text).to(&orders)).await;
+    for answer in ["content-length: 5\r\n\r\nhello", "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"] {
+        let mut raw = Raw::connect(program.address).await;
+        // One byte, and then one more again and again.
+        raw.write(PREFACE).await.write(frame(kind::SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 1])).await;
+        raw.write(request(1, &fields(GOOD))).await;
+        let mut service = orders.accept().await;
+        service.head().await;
+        service.write(format!("HTTP/1.1 200 OK\r\n{answer}")).await;
+        for _ in 0..3 {
+            let data = raw.frame(|frame| frame.kind == kind::DATA).await.expect("a byte");
+            assert_eq!((data.payload.len(), data.flags), (1, 0), "{answer}");
+            raw.write(frame(kind::WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1])).await;
+        }
+        let reset = raw.frame(|frame| frame.kind == kind::RST_STREAM).await.expect("a reset");
+        assert_eq!((reset.stream, reset.code()), (1, Some(8)));
+        let line = program.line().await;
+        assert_eq!(line["reason"], "the client's side ended before the response", "{line}");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_has_no_body_ends_with_its_head() {
     let orders = upstream("orders");
     let gateway = gateway([&orders], SHOP);

@@ -14,12 +14,17 @@ use http_body::Body as _;
 use crate::forward::Outgoing;
 use crate::request::Pause;
 
+/// So much of a part that a client lets through is not nothing: whoever opens a few bytes at a time gains no time.
+const PROGRESS_BYTES: usize = 16 * 1024;
+
 /// A body that passes.
 pub(super) struct Passing {
     body: Outgoing,
     stream: SendStream<Bytes>,
     /// What waits for the window.
     part: Option<Part>,
+    /// Bytes of it that went since the wait began.
+    gone: usize,
     pause: Pause,
 }
 
@@ -33,7 +38,7 @@ struct Part {
 impl Passing {
     /// A part of it may wait for `patience`.
     pub(super) fn new(body: Outgoing, stream: SendStream<Bytes>, patience: Duration) -> Self {
-        Self { body, stream, part: None, pause: Pause::new(patience) }
+        Self { body, stream, part: None, gone: 0, pause: Pause::new(patience) }
     }
 
     /// Passes on what there is. An error: the stream has been reset, by whichever side.
@@ -45,8 +50,12 @@ impl Passing {
             if self.part.is_some() {
                 ready!(self.poll_room(cx))?;
             }
-            if let Some(Part { bytes, is_last }) = self.part.take() {
-                self.stream.send_data(bytes, is_last)?;
+            if let Some(part) = self.part.take() {
+                let is_last = part.is_last;
+                self.send(part)?;
+                if self.part.is_some() {
+                    continue;
+                }
                 if is_last {
                     return Poll::Ready(Ok(()));
                 }
@@ -77,7 +86,24 @@ impl Passing {
         self.part = Some(Part { bytes, is_last: self.body.is_end_stream() });
     }
 
-    /// Waits until some of the part may be sent: h2 sends the rest as the window opens.
+    /// Sends what the window has room for. The rest waits here, where it is seen how long: h2 would keep it for ever.
+    fn send(&mut self, Part { mut bytes, is_last }: Part) -> Result<(), h2::Error> {
+        self.stream.reserve_capacity(bytes.len());
+        let now = bytes.split_to(bytes.len().min(self.stream.capacity()));
+        self.gone += now.len();
+        if bytes.is_empty() || self.gone >= PROGRESS_BYTES {
+            self.gone = 0;
+            self.pause.reset();
+        }
+        self.stream.send_data(now, is_last && bytes.is_empty())?;
+        if !bytes.is_empty() {
+            self.stream.reserve_capacity(1);
+            self.part = Some(Part { bytes, is_last });
+        }
+        Ok(())
+    }
+
+    /// Waits until some of the part may be sent.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
         if self.part.as_ref().is_some_and(|part| part.bytes.is_empty()) {
             return Poll::Ready(Ok(()));
@@ -97,7 +123,6 @@ impl Passing {
                 }
             }
         }
-        self.pause.reset();
         Poll::Ready(Ok(()))
     }
 }
