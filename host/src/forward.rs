@@ -9,20 +9,22 @@ use std::time::{Duration, Instant};
 use http::header::TRANSFER_ENCODING;
 use http::{HeaderValue, Response, Version};
 use http_body::Body as _;
-use hyper::body::Incoming;
 
 use crate::balance::{self, Balancer, Lease, Outcome, Unavailable};
+use crate::coming::Coming;
 use crate::config::{self, FailureKind};
 use crate::gateway::Worker;
 use crate::log::Record;
 use crate::refusal::Refusal;
-use crate::request::{Body, Request};
+use crate::request::{Body, BodyFault, Request};
 use crate::route::Route;
 use crate::tls::Outward;
 
 mod affinity;
+mod answer;
 mod explain;
 pub mod headers;
+mod http2;
 mod interim;
 mod outgoing;
 mod pool;
@@ -30,10 +32,11 @@ mod retry;
 mod upgrade;
 mod version;
 
+use answer::{Answer, Cause};
 pub use explain::{Explained, explain};
 use outgoing::Ending;
 pub use outgoing::{Exchange, Outgoing};
-use pool::{Answer, Connection};
+use pool::Connection;
 pub use pool::{ConnectFault, Pool, Pools, Warming};
 pub use retry::worth_holding;
 use retry::{Fault, Tries};
@@ -104,7 +107,7 @@ pub async fn forward(
     route: &Route,
     exchange: &mut Exchange,
     now: Instant,
-) -> Result<Response<Incoming>, Refusal> {
+) -> Result<Response<Coming>, Refusal> {
     let service = &route.service;
     let settings = service.settings();
     exchange.record.service = Some(Arc::clone(&settings.name));
@@ -222,7 +225,7 @@ async fn attempt(
     interim: Option<&Interim>,
     (time, now): (&Time, Instant),
     exchange: &mut Exchange,
-) -> Result<Response<Incoming>, Fault> {
+) -> Result<Response<Coming>, Fault> {
     loop {
         let (mut connection, reused) = match pool.connection(time.upgrade, time.of_try, now).await {
             Ok(connection) => connection,
@@ -244,16 +247,16 @@ async fn attempt(
                 exchange.ending = Some(Ending::new(lease, connection, pool, settings.body_timeout));
                 return Ok(response);
             }
-            Some(Err(mut fault)) => {
-                *outbound = fault.take_message();
+            Some(Err(unanswered)) => {
+                *outbound = unanswered.unsent;
                 match outbound {
                     // A connection that died while it was idle: not the endpoint's fault, and nothing was sent.
                     Some(_) if reused => pool.leave(),
                     Some(_) => {
                         lease.report(Outcome::Reset, Instant::now());
-                        return Err(Fault::unsent(Refusal::Broken(fault.into_error().to_string())));
+                        return Err(Fault::unsent(Refusal::Broken(unanswered.cause.said())));
                     }
-                    None => return Err(broken(&mut lease, fault.into_error())),
+                    None => return Err(broken(&mut lease, &unanswered.cause)),
                 }
             }
             None => {
@@ -274,33 +277,27 @@ fn send<'c>(
     until: Instant,
 ) -> Result<impl Future<Output = Option<Answer>> + use<'c>, Fault> {
     let spoken = outbound.as_mut().and_then(|request| version::speak(request, connection.http2()));
-    let Some(mut request) = spoken.and(outbound.take()) else {
+    let Some(request) = spoken.and(outbound.take()) else {
         return Err(Fault::last(Refusal::Broken("the authority is none of HTTP/2".into())));
     };
-    if let Some(interim) = interim.filter(|_| connection.http2().is_none()) {
-        interim.listen(&mut request);
-    }
-    Ok(connection.send(request, until))
+    Ok(connection.send(request, interim.map(Interim::ear), until))
 }
 
 /// Tells a client's broken request body from a service's broken response.
-fn broken(lease: &mut Lease, fault: hyper::Error) -> Fault {
-    use crate::request::BodyFault;
-    use std::error::Error;
-    Fault::last(match fault.source().and_then(|source| source.downcast_ref::<BodyFault>()) {
+fn broken(lease: &mut Lease, cause: &Cause) -> Fault {
+    let refusal = match cause.of_body() {
         Some(BodyFault::TooLong) => Refusal::BodyTooLong,
         Some(BodyFault::Slow) => Refusal::BodySlow,
-        Some(BodyFault::Broken(_) | BodyFault::Reset(_)) => Refusal::BodyBroken,
+        Some(BodyFault::Broken(_)) => Refusal::BodyBroken,
         None => {
             lease.report(Outcome::Reset, Instant::now());
-            let cause = fault.source().map_or_else(String::new, |source| format!(": {source}"));
-            let cause = format!("{fault}{cause}");
-            if fault.is_parse() {
-                return Fault::last(Refusal::Garbled(cause));
+            if !cause.is_garbled() {
+                return Fault { cause: Some(FailureKind::Reset), refusal: Refusal::Broken(cause.said()) };
             }
-            return Fault { cause: Some(FailureKind::Reset), refusal: Refusal::Broken(cause) };
+            Refusal::Garbled(cause.said())
         }
-    })
+    };
+    Fault::last(refusal)
 }
 
 /// How long a sender may wait for its connection to be ready again: it is, unless the peer is in the middle of closing.

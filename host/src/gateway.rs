@@ -14,11 +14,11 @@ use bytes::{Bytes, BytesMut};
 use http::header::CONNECTION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response};
-use hyper::body::Incoming;
 use tokio::time::{sleep_until, timeout_at};
 
 use crate::api::{Api, Apis};
 use crate::clean::{self, Bounds, Cleaned};
+use crate::coming::Coming;
 use crate::config::{self, Cidr};
 use crate::cors::Sharing;
 use crate::forward::headers::{Peer, REQUEST_ID, Trace, hex, is_loop, join};
@@ -29,7 +29,7 @@ use crate::metrics::{Metrics, Outcome, Span};
 use crate::plugin::Verdict;
 use crate::plugin::verdict::Decision;
 use crate::refusal::{Limited, Refusal};
-use crate::request::{Budget, Coming, Request, Scene};
+use crate::request::{Budget, Request, Scene};
 use crate::route::Routed;
 use crate::server::Busy;
 
@@ -191,7 +191,7 @@ fn refuse(refusal: Refusal, request: &Request, id: &HeaderValue) -> Response<Byt
 /// What came of a request that nothing refused.
 enum Passed {
     /// A service answered.
-    Service(Response<Incoming>),
+    Service(Response<Coming>),
     /// A routing plugin answered.
     Own(Response<Bytes>),
     /// A browser asks what it may do: that needs no credential.

@@ -9,6 +9,7 @@ pub mod gateway;
 
 pub mod api;
 pub mod clean;
+pub mod coming;
 pub mod cors;
 pub mod request;
 

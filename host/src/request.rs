@@ -8,6 +8,7 @@ use http::HeaderValue;
 use http::request::Parts;
 use http_body::Body as _;
 
+use crate::coming::Coming;
 use crate::cors::Sharing;
 use crate::forward::headers::{Client, Peer};
 use crate::plugin::verdict::{Grant, Identified};
@@ -16,13 +17,11 @@ use crate::refusal::{Refusal, grpc_media_type};
 
 mod body;
 mod budget;
-mod coming;
 mod pace;
 mod text;
 
 pub use body::{Body, BodyFault, Held, Streaming};
 pub use budget::Budget;
-pub use coming::Coming;
 pub use pace::Pause;
 pub use text::{RequestText, TextFault};
 

@@ -202,13 +202,3 @@ where
         .with_upgrades();
     link.drive(pin!(connection), |connection| connection.graceful_shutdown()).await
 }
-
-/// Runs what a connection to a service consists of on its own worker.
-#[derive(Clone, Copy)]
-pub(crate) struct LocalExecutor;
-
-impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
-    fn execute(&self, future: F) {
-        spawn_local(future);
-    }
-}

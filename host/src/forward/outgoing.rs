@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use super::pool::{Connection, Pool};
 use crate::balance::{Lease, Outcome};
+use crate::coming::{Coming, ComingFault};
 use crate::limit::Permits;
 use crate::log::Record;
 use crate::metrics;
@@ -99,7 +99,7 @@ pub struct Outgoing {
 
 enum Source {
     Own(Bytes),
-    Service(Incoming),
+    Service(Coming),
 }
 
 /// Why a response's body ends early: the client's connection is closed, so that it can tell.
@@ -107,7 +107,7 @@ enum Source {
 pub enum OutgoingFault {
     /// The service broke off.
     #[error("the service broke off: {0}")]
-    Broken(#[from] hyper::Error),
+    Broken(#[from] ComingFault),
     /// The service paused for too long.
     #[error("the service paused for too long")]
     Slow,
@@ -143,22 +143,24 @@ impl Outgoing {
 
     /// A service's body.
     #[must_use]
-    pub fn service(incoming: Incoming, mut exchange: Box<Exchange>) -> Self {
+    pub fn service(coming: Coming, mut exchange: Box<Exchange>) -> Self {
         if let Some(ending) = exchange.ending.as_mut()
-            && incoming.is_end_stream()
+            && coming.is_end_stream()
         {
             ending.read = Read::Whole;
         }
-        Self { source: Source::Service(incoming), exchange }
+        Self { source: Source::Service(coming), exchange }
     }
 }
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
         // An HTTP/2 service may say only later that no more bytes come than it announced.
-        let sent = self.size_hint().exact() == Some(0);
-        if !sent && self.exchange.ending.as_ref().is_some_and(|ending| ending.read == Read::Part) {
-            self.cut_off();
+        let (sent, own) = (self.size_hint().exact() == Some(0), self.is_own());
+        match self.exchange.ending.as_mut().filter(|ending| ending.read == Read::Part) {
+            Some(ending) if sent && !own => ending.read = Read::Whole,
+            Some(_) if !sent => self.cut_off(),
+            _ => {}
         }
     }
 }
@@ -172,12 +174,12 @@ impl Body for Outgoing {
         let frame = match &mut this.source {
             Source::Own(bytes) if bytes.is_empty() => return Poll::Ready(None),
             Source::Own(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
-            Source::Service(incoming) => {
+            Source::Service(coming) => {
                 let deadline = this.exchange.deadline.as_mut();
                 if deadline.is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
                     Some(Err(OutgoingFault::Late))
                 } else {
-                    ready!(poll_service(incoming, this.exchange.ending.as_mut(), cx))
+                    ready!(poll_service(coming, this.exchange.ending.as_mut(), cx))
                 }
             }
         };
@@ -192,25 +194,25 @@ impl Body for Outgoing {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Own(bytes) => bytes.is_empty(),
-            Source::Service(incoming) => incoming.is_end_stream(),
+            Source::Service(coming) => coming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Source::Service(incoming) => incoming.size_hint(),
+            Source::Service(coming) => coming.size_hint(),
         }
     }
 }
 
 /// The next part of a service's body; whether it is the last, and what goes wrong, is noted in `ending`.
 fn poll_service(
-    incoming: &mut Incoming,
+    coming: &mut Coming,
     ending: Option<&mut Ending>,
     cx: &mut Context<'_>,
 ) -> Poll<Option<Result<Frame<Bytes>, OutgoingFault>>> {
-    let polled = Pin::new(&mut *incoming).poll_frame(cx);
+    let polled = Pin::new(&mut *coming).poll_frame(cx);
     let Some(ending) = ending else { return polled.map(|frame| frame.map(|frame| frame.map_err(Into::into))) };
     let Poll::Ready(frame) = polled else {
         ready!(ending.pause.poll(cx));
@@ -221,7 +223,7 @@ fn poll_service(
     match &frame {
         Some(Err(_)) => ending.lease.report(Outcome::Reset, Instant::now()),
         None => ending.read = Read::Whole,
-        Some(Ok(_)) if incoming.is_end_stream() => ending.read = Read::Whole,
+        Some(Ok(_)) if coming.is_end_stream() => ending.read = Read::Whole,
         Some(Ok(frame)) if frame.is_trailers() => ending.read = Read::Trailers,
         Some(Ok(_)) => {}
     }

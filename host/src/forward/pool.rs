@@ -2,43 +2,32 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use http::Response;
 use http::uri::Scheme;
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
+use hyper::client::conn::http1;
 use tokio::time::{Sleep, sleep_until, timeout_at};
 
 use crate::balance::{self, Circuit};
 use crate::config;
+use crate::forward::http2::{self, Upload};
 use crate::request::Body;
 use crate::tls::Outward;
 
+mod connection;
 mod open;
 mod room;
 mod warm;
 
+pub(super) use connection::Connection;
+use connection::Sender;
 pub use open::ConnectFault;
 use room::{Line, Room};
 pub use warm::Warming;
-
-/// What requests are sent with.
-enum Sender {
-    /// One request at a time.
-    Http1(http1::SendRequest<Body>),
-    /// One of many at a time.
-    Http2(http2::SendRequest<Body>, Scheme),
-}
-
-/// A request's response; or why there is none, with the request where nothing of it was sent.
-pub(super) type Answer = Result<Response<Incoming>, TrySendError<http::Request<Body>>>;
 
 /// All pools of one worker, by service and endpoint: they outlive reloads.
 #[derive(Default)]
@@ -99,56 +88,6 @@ impl Bounds {
     }
 }
 
-/// A connection to an endpoint, with the one timer of all its requests.
-pub(super) struct Connection {
-    sender: Sender,
-    timer: Pin<Box<Sleep>>,
-    opened: Instant,
-}
-
-impl Connection {
-    /// Sends a request and waits for its response; none where there is none at `until`.
-    pub(super) fn send(
-        &mut self,
-        request: http::Request<Body>,
-        until: Instant,
-    ) -> impl Future<Output = Option<Answer>> + use<'_> {
-        // What hyper waits with has room for the request.
-        let mut answer: Pin<Box<dyn Future<Output = Answer>>> = match &mut self.sender {
-            Sender::Http1(sender) => Box::pin(sender.try_send_request(request)),
-            Sender::Http2(sender, _) => Box::pin(sender.try_send_request(request)),
-        };
-        let timer = &mut self.timer;
-        poll_fn(move |cx| match answer.as_mut().poll(cx) {
-            Poll::Ready(answer) => Poll::Ready(Some(answer)),
-            Poll::Pending => poll_until(timer, until, cx).map(|()| None),
-        })
-    }
-
-    /// The scheme of its requests where they are of HTTP/2.
-    pub(super) fn http2(&self) -> Option<&Scheme> {
-        match &self.sender {
-            Sender::Http1(_) => None,
-            Sender::Http2(_, scheme) => Some(scheme),
-        }
-    }
-}
-
-/// Ready at `until`. A timer that was set for an earlier moment is set anew only when that comes: as long as responses come
-/// in time, most requests do not touch it.
-fn poll_until(timer: &mut Pin<Box<Sleep>>, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
-    if timer.deadline() > until.into() {
-        timer.as_mut().reset(until.into());
-    }
-    loop {
-        ready!(timer.as_mut().poll(cx));
-        if timer.deadline() >= until.into() {
-            return Poll::Ready(());
-        }
-        timer.as_mut().reset(until.into());
-    }
-}
-
 /// One worker's connections to one endpoint.
 pub struct Pool {
     address: SocketAddr,
@@ -179,7 +118,7 @@ struct Idle {
 
 /// The connection of HTTP/2 that requests share.
 struct Shared {
-    sender: http2::SendRequest<Body>,
+    sender: http2::Sender,
     scheme: Scheme,
     opened: Instant,
     /// When a request went on it last.
@@ -346,7 +285,7 @@ impl Pool {
         let mut shared = self.shared.borrow_mut();
         let shared = shared.as_mut().filter(|shared| !shared.sender.is_closed())?;
         shared.used = now;
-        let sender = Sender::Http2(shared.sender.clone(), shared.scheme.clone());
+        let sender = Sender::http2(&shared.sender, &shared.scheme);
         Some(Connection { sender, timer: Box::pin(sleep_until(until.into())), opened: shared.opened })
     }
 
@@ -357,7 +296,11 @@ impl Pool {
 
     /// Takes back a connection whose response was read to its end, unless it is too old.
     pub(super) fn keep(&self, connection: Connection, now: Instant) {
-        let Connection { sender: Sender::Http1(sender), timer, opened } = connection else { return };
+        let Connection { sender, timer, opened } = connection;
+        let sender = match sender {
+            Sender::Http1(sender) => sender,
+            Sender::Http2 { upload, .. } => return upload.map_or((), Upload::leave),
+        };
         if sender.is_closed() || now.saturating_duration_since(opened) >= self.bounds.borrow().lifetime {
             return;
         }

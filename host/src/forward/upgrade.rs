@@ -7,7 +7,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use http::Response;
-use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
@@ -15,6 +14,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout_at;
 
 use super::outgoing::Ending;
+use crate::coming::Coming;
 use crate::metrics::Open;
 use crate::request::Request;
 use crate::server::Busy;
@@ -39,7 +39,7 @@ impl Client {
     }
 
     /// Joins both connections once the response's head has passed, until both have been silent for `idle`.
-    pub(super) fn join(self, response: &mut Response<Incoming>, held: Held, idle: Duration) {
+    pub(super) fn join(self, response: &mut Response<Coming>, held: Held, idle: Duration) {
         let service = hyper::upgrade::on(response);
         spawn_local(async move {
             let Held { busy, lease: _lease, open: _open } = held;

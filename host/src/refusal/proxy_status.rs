@@ -60,7 +60,7 @@ fn unconnected(fault: &ConnectFault) -> HeaderValue {
         },
         ConnectFault::Slow(_) => error!("connection_timeout"),
         ConnectFault::Tls(..) => error!("tls_protocol_error"),
-        ConnectFault::Handshake(..) => error!("http_protocol_error"),
+        ConnectFault::Http1(..) | ConnectFault::Http2(..) => error!("http_protocol_error"),
         ConnectFault::Crowded(_) => error!("connection_limit_reached"),
     }
 }

@@ -11,8 +11,8 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 
 use super::budget::{Budget, Room};
-use super::coming::Coming;
 use super::pace::{Pace, Pause};
+use crate::coming::{Coming, ComingFault};
 use crate::forward::headers::{self, Stripped};
 use crate::refusal::Refusal;
 use crate::server::{Asking, Busy, Ending};
@@ -130,10 +130,7 @@ pub enum BodyFault {
     Slow,
     /// The client broke off or sent nonsense.
     #[error("request body broken: {0}")]
-    Broken(#[from] hyper::Error),
-    /// The client reset its stream or sent nonsense, over HTTP/2.
-    #[error("request body broken: {0}")]
-    Reset(#[from] h2::Error),
+    Broken(#[from] ComingFault),
 }
 
 impl BodyFault {
@@ -141,7 +138,7 @@ impl BodyFault {
         match self {
             Self::TooLong => Refusal::BodyTooLong,
             Self::Slow => Refusal::BodySlow,
-            Self::Broken(_) | Self::Reset(_) => Refusal::BodyBroken,
+            Self::Broken(_) => Refusal::BodyBroken,
         }
     }
 }

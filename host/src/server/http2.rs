@@ -20,9 +20,9 @@ use super::Terms;
 use super::interim::Words;
 use super::links::Link;
 use super::stream::Stream;
+use crate::coming::Coming;
 use crate::forward::headers::Peer;
 use crate::gateway::{Worker, handle};
-use crate::request::Coming;
 
 mod answer;
 mod passing;
@@ -114,7 +114,7 @@ impl Requests {
         let busy = self.link.busy_on_stream(Arc::clone(&words));
         let is_head = request.method() == Method::HEAD;
         let (head, body) = request.into_parts();
-        let coming = Coming::http2(body, &head.headers);
+        let coming = Coming::of_request(body, &head.headers);
         let answering = handle(&self.worker, &self.peer, Request::from_parts(head, coming), busy);
         let reply = Reply { stream, words, is_head, date: self.link.date(), patience: self.patience };
         spawn_local(reply.finish(answering));

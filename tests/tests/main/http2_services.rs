@@ -112,7 +112,7 @@ const PINGED: &str = r#"
 "#;
 
 /// The service's end of the next connection, up to the gateway's first request.
-async fn asked(orders: &RawUpstream) -> Raw {
+pub(crate) async fn asked(orders: &RawUpstream) -> Raw {
     let mut raw = orders.accept().await;
     raw.until("SM\r\n\r\n").await;
     raw.write(frame(kind::SETTINGS, 0, 0, &[])).await;

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use http::uri::Scheme;
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
@@ -14,13 +14,11 @@ use tokio_rustls::client::TlsStream;
 
 use super::room::{Permit, Placed};
 use super::{Connection, Pool, Sender, Shared};
-use crate::server::LocalExecutor;
+use crate::forward::http2;
 use crate::tls::{Outward, Speaks};
 
 /// The most bytes of a response's head.
 const HEAD_BYTES: usize = 64 * 1024;
-/// The same for HTTP/2.
-const HEAD_LIST_BYTES: u32 = 64 * 1024;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +34,10 @@ pub enum ConnectFault {
     Tls(SocketAddr, std::io::Error),
     /// hyper says no.
     #[error("no HTTP with {0}: {1}")]
-    Handshake(SocketAddr, hyper::Error),
+    Http1(SocketAddr, hyper::Error),
+    /// h2 says no.
+    #[error("no HTTP with {0}: {1}")]
+    Http2(SocketAddr, h2::Error),
     /// The service has as many connections as it may, or too many requests wait for one: nothing that the endpoint is to be
     /// judged by.
     #[error("no room for a connection to {0}")]
@@ -86,7 +87,7 @@ impl Pool {
             .max_buf_size(HEAD_BYTES.max(128 * 1024))
             .handshake(TokioIo::new(stream))
             .await
-            .map_err(|fault| ConnectFault::Handshake(self.address, fault))?;
+            .map_err(|fault| ConnectFault::Http1(self.address, fault))?;
         // A fault of the connection reaches whoever has a request on it.
         spawn_local(async move {
             let _ = connection.with_upgrades().await;
@@ -104,27 +105,19 @@ impl Pool {
         now: Instant,
     ) -> Result<Connection, ConnectFault> {
         let (stream, here) = Placed::new(stream, permit);
-        let mut builder = http2::Builder::new(LocalExecutor);
-        builder.max_header_list_size(HEAD_LIST_BYTES);
-        if let Some(ping) = self.bounds.borrow().ping {
-            // While it is idle as well: the next request is to find it dead, not to find that out.
-            builder.timer(TokioTimer::new()).keep_alive_interval(ping.after).keep_alive_timeout(ping.timeout);
-            builder.keep_alive_while_idle(true);
-        }
-        let handshake = builder.handshake(TokioIo::new(stream));
-        let (sender, driven) = timeout_at(opened.into(), handshake)
+        let ping = self.bounds.borrow().ping;
+        let (sender, driven) = timeout_at(opened.into(), http2::open(stream, ping))
             .await
             .map_err(|_| ConnectFault::Slow(self.address))?
-            .map_err(|fault| ConnectFault::Handshake(self.address, fault))?;
+            .map_err(|fault| ConnectFault::Http2(self.address, fault))?;
         spawn_local(async move {
             let _ = driven.await;
             drop(here);
         });
         let opened = Instant::now();
-        let shared = Shared { sender: sender.clone(), scheme: scheme.clone(), opened, used: now };
-        *self.shared.borrow_mut() = Some(shared);
-        let (sender, timer) = (Sender::Http2(sender, scheme), Box::pin(sleep_until(until.into())));
-        Ok(Connection { sender, timer, opened })
+        let connection = Sender::http2(&sender, &scheme);
+        *self.shared.borrow_mut() = Some(Shared { sender, scheme, opened, used: now });
+        Ok(Connection { sender: connection, timer: Box::pin(sleep_until(until.into())), opened })
     }
 
     async fn shake_hands(
