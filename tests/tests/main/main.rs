@@ -34,6 +34,7 @@ mod hops;
 mod hostile;
 mod house;
 mod http2;
+mod http2_bodies;
 mod http2_service_streams;
 mod http2_services;
 mod interim;
