@@ -112,7 +112,8 @@ fn websocket() -> Result<bool> {
     let gateway = Gateway::start(service)?;
     let direct = cases(&programs, service, "direct")?;
     let through = cases(&programs, gateway.address, "through")?;
-    let differing: Vec<_> = direct.keys().filter(|case| direct.get(*case) != through.get(*case)).collect();
+    let is_other = |case: &Case, name: &str| through.get(name).is_none_or(|through| !case.is_like(through));
+    let differing: Vec<_> = direct.iter().filter(|(name, case)| is_other(case, name)).map(|(name, _)| name).collect();
     for case in &differing {
         println!("  {case}: {:?} without the gateway, {:?} through it", direct.get(*case), through.get(*case));
     }
@@ -126,12 +127,23 @@ fn websocket() -> Result<bool> {
 }
 
 /// What became of a case of the WebSocket suite.
-#[derive(Debug, Deserialize, PartialEq, Eq)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Case {
     behavior: String,
     behavior_close: String,
     remote_close_code: Option<u16>,
+}
+
+impl Case {
+    /// Whether the suite takes both for the same. `OK` and `NON-STRICT` are: whether a message before a fault is still echoed depends
+    /// on whether the echo server finds both in one read, and without a gateway too that is now so and now so.
+    fn is_like(&self, other: &Self) -> bool {
+        let is_taken = |case: &Self| matches!(case.behavior.as_str(), "OK" | "NON-STRICT");
+        (self.behavior == other.behavior || is_taken(self) && is_taken(other))
+            && self.behavior_close == other.behavior_close
+            && self.remote_close_code == other.remote_close_code
+    }
 }
 
 /// Runs the WebSocket suite against an address.
@@ -147,4 +159,21 @@ fn cases(programs: &Path, address: SocketAddr, name: &str) -> Result<BTreeMap<St
     let index = std::fs::read(folder.join("index.json")).context("kosoku wrote no report")?;
     let agents: BTreeMap<String, BTreeMap<String, Case>> = serde_json::from_slice(&index)?;
     agents.into_values().next().context("kosoku's report is empty")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_case_is_like_another_unless_the_suite_tells_them_apart() {
+        let case = |behavior: &str, code| Case {
+            behavior: behavior.into(),
+            behavior_close: "OK".into(),
+            remote_close_code: Some(code),
+        };
+        assert!(case("OK", 1002).is_like(&case("NON-STRICT", 1002)) && case("FAILED", 1).is_like(&case("FAILED", 1)));
+        assert!(!case("OK", 1002).is_like(&case("FAILED", 1002)) && !case("FAILED", 1).is_like(&case("NON-STRICT", 1)));
+        assert!(!case("OK", 1002).is_like(&case("NON-STRICT", 1000)));
+    }
 }
