@@ -167,7 +167,7 @@ mod tests {
     fn target(affinity: Option<&str>) -> Target {
         let share = |service: &str, per_mille| Share { service: service.into(), per_mille };
         let shares = vec![share("a", 100), share("b", 50)];
-        let destination = Destination { service: "rest".into(), shares, request: None, response: None, timeout: None };
+        let destination = Destination { service: "rest".into(), shares, ..Destination::default() };
         Target { destination: Arc::new(destination), path: None, affinity: affinity.map(str::to_owned) }
     }
 

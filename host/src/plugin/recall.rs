@@ -9,14 +9,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrayvec::ArrayVec;
 use foldhash::quality::RandomState;
 use indexmap::IndexMap;
 
 use super::capabilities::{Trace, wall_ms};
 use super::inputs::{Texts, View};
 use super::v0_1::Outcome;
-use super::verdict::{Answered, Decision, Destination, Identified, Verdict};
+use super::verdict::{Answered, Decision, Destination, Destinations, Identified, Verdict};
 use crate::metrics::{Recalled, Recalls};
 
 /// What a use keeps on one worker of verdicts that let requests go on: a working set of ten thousand tokens fits.
@@ -27,8 +26,6 @@ const OTHERS: Bounds = Bounds { entries: 1024, bytes: 1 << 20 };
 const MOST_REFUSED: Duration = Duration::from_secs(5);
 /// What an entry takes beside its key and its verdict's texts.
 const ENTRY_BYTES: usize = 256;
-/// How many destinations are looked through for one that is equal to a new one.
-const MOST_COMMON: usize = 16;
 
 #[derive(Clone, Copy)]
 struct Bounds {
@@ -160,8 +157,7 @@ impl Recall {
 #[derive(Default)]
 struct Common {
     valid: OnceCell<Verdict<()>>,
-    /// The ones that came last.
-    destinations: ArrayVec<Arc<Destination>, MOST_COMMON>,
+    destinations: Destinations,
 }
 
 impl Common {
@@ -176,16 +172,11 @@ impl Common {
         }
     }
 
-    /// Puts one that is equal and known already in place of this one.
+    /// Puts one that is equal and known already, from another instance, in place of this one.
     fn share(&mut self, destination: &mut Arc<Destination>) {
-        match self.destinations.iter().find(|known| *known == destination) {
-            Some(known) => *destination = Arc::clone(known),
-            None => {
-                if self.destinations.is_full() {
-                    self.destinations.remove(0);
-                }
-                self.destinations.push(Arc::clone(destination));
-            }
+        match self.destinations.find(|known| known == destination) {
+            Some(known) => *destination = known,
+            None => self.destinations.add(destination),
         }
     }
 }

@@ -2,14 +2,16 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
 use wasmtime::component::{HasSelf, Instance as Guest, InstancePre, Linker};
 use wasmtime::{AsContextMut, Result};
 
 use super::capabilities::State;
 use super::verdict::{
-    Answer, Answered, Decision, Destination, Edits, Grant, Identified, Rejection, Share, Target, Violation, field_name,
-    field_value, fields, status,
+    Answer, Answered, Decision, Destination, Destinations, Edits, Grant, Identified, Rejection, Share, Target,
+    Violation, field_name, field_value, fields, status,
 };
 use super::{Failure, Stage};
 
@@ -124,7 +126,7 @@ impl Exports {
         Ok(match self {
             Self::Auth(indices) => Functions::Auth(indices.load(store, instance)?),
             Self::Validation(indices) => Functions::Validation(indices.load(store, instance)?),
-            Self::Routing(indices) => Functions::Routing(indices.load(store, instance)?),
+            Self::Routing(indices) => Functions::Routing(indices.load(store, instance)?, Destinations::default()),
         })
     }
 }
@@ -133,7 +135,8 @@ impl Exports {
 pub(super) enum Functions {
     Auth(auth::Guest),
     Validation(validation::Guest),
-    Routing(routing::Guest),
+    /// With the destinations that the instance named.
+    Routing(routing::Guest, Destinations),
 }
 
 impl Functions {
@@ -145,13 +148,13 @@ impl Functions {
         match self {
             Self::Auth(guest) => guest.call_configure(store, settings),
             Self::Validation(guest) => guest.call_configure(store, settings),
-            Self::Routing(guest) => guest.call_configure(store, settings),
+            Self::Routing(guest, _) => guest.call_configure(store, settings),
         }
     }
 
     /// Calls the stage's function and checks what it answers.
     pub(super) fn call(
-        &self,
+        &mut self,
         mut store: impl AsContextMut<Data = State>,
         request: Request<'_>,
     ) -> Result<Result<Outcome, Failure>> {
@@ -161,8 +164,8 @@ impl Functions {
                 Ok(()) => Ok(Outcome::Checked(Ok(()))),
                 Err(refusal) => rejection(refusal).map(|rejection| Outcome::Checked(Err(rejection))),
             },
-            Self::Routing(guest) => match guest.call_route(&mut store, request)? {
-                Ok(decision) => translate_decision(decision).map(|decision| Outcome::Routed(Ok(decision))),
+            Self::Routing(guest, known) => match guest.call_route(&mut store, request)? {
+                Ok(decision) => translate_decision(decision, known).map(|decision| Outcome::Routed(Ok(decision))),
                 Err(refusal) => rejection(refusal).map(|rejection| Outcome::Routed(Err(rejection))),
             },
         })
@@ -221,37 +224,84 @@ fn identity_field((name, value): (String, String), state: &State) -> Result<(u16
     Ok((place, value))
 }
 
-fn translate_decision(decision: routing::Decision) -> Result<Decision, Failure> {
+fn translate_decision(decision: routing::Decision, known: &mut Destinations) -> Result<Decision, Failure> {
     match decision {
         routing::Decision::Respond(response) => Ok(Decision::Respond(Answer {
             status: status(response.status, 200)?,
             headers: fields(response.headers)?,
             body: response.body.into(),
         })),
-        routing::Decision::Forward(target) => translate_target(target).map(Decision::Forward),
+        routing::Decision::Forward(target) => translate_target(target, known).map(Decision::Forward),
     }
 }
 
-fn translate_target(target: routing::Target) -> Result<Target, Failure> {
-    let shares: Vec<Share> =
-        target.shares.into_iter().map(|share| Share { service: share.service, per_mille: share.per_mille }).collect();
-    if shares.iter().map(|share| u32::from(share.per_mille)).sum::<u32>() > 1000 {
-        return Err(Failure::answer("shares are more than 1000 per mille"));
-    }
-    let path = match target.path {
+fn translate_target(mut target: routing::Target, known: &mut Destinations) -> Result<Target, Failure> {
+    let path = match target.path.take() {
         Some(path) => {
             Some(crate::clean::target(&path).map_err(|fault| Failure::answer(format!("path {path:?}: {fault}")))?)
         }
         None => None,
     };
-    let destination = Arc::new(Destination {
+    let affinity = target.affinity.take();
+    let destination = match known.find(|known| is_destination(known, &target)) {
+        Some(known) => known,
+        None => {
+            let destination = Arc::new(translate_destination(target)?);
+            known.add(&destination);
+            destination
+        }
+    };
+    Ok(Target { destination, path, affinity })
+}
+
+fn translate_destination(target: routing::Target) -> Result<Destination, Failure> {
+    let shares: Vec<Share> =
+        target.shares.into_iter().map(|share| Share { service: share.service, per_mille: share.per_mille }).collect();
+    if shares.iter().map(|share| u32::from(share.per_mille)).sum::<u32>() > 1000 {
+        return Err(Failure::answer("shares are more than 1000 per mille"));
+    }
+    Ok(Destination {
         service: target.service,
         shares,
         request: target.request.map(edits).transpose()?,
         response: target.response.map(edits).transpose()?,
-        timeout: target.timeout_ms.map(|most| std::time::Duration::from_millis(most.into())),
-    });
-    Ok(Target { destination, path, affinity: target.affinity })
+        timeout: target.timeout_ms.map(timeout),
+    })
+}
+
+fn timeout(most_ms: u32) -> Duration {
+    Duration::from_millis(most_ms.into())
+}
+
+/// Whether a target names this destination, in the same words: it has been checked then.
+fn is_destination(known: &Destination, target: &routing::Target) -> bool {
+    known.service == target.service
+        && known.timeout == target.timeout_ms.map(timeout)
+        && same(&known.shares, &target.shares, |known, share| {
+            known.per_mille == share.per_mille && known.service == share.service
+        })
+        && are_edits(known.request.as_ref(), target.request.as_ref())
+        && are_edits(known.response.as_ref(), target.response.as_ref())
+}
+
+fn are_edits(known: Option<&Edits>, edits: Option<&types::Edits>) -> bool {
+    let is_field = |(known, known_value): &(HeaderName, HeaderValue), (name, value): &(String, String)| {
+        known == name.as_str() && known_value == value.as_str()
+    };
+    match (known, edits) {
+        (None, None) => true,
+        (Some(known), Some(edits)) => {
+            same(&known.remove, &edits.remove, |known, name| known == name.as_str())
+                && same(&known.set, &edits.set, is_field)
+                && same(&known.add, &edits.add, is_field)
+        }
+        _ => false,
+    }
+}
+
+/// Whether two lists are the same, one by one.
+fn same<T, U>(known: &[T], given: &[U], is_it: impl Fn(&T, &U) -> bool) -> bool {
+    known.len() == given.len() && known.iter().zip(given).all(|(known, given)| is_it(known, given))
 }
 
 fn edits(edits: types::Edits) -> Result<Edits, Failure> {
@@ -274,4 +324,77 @@ fn rejection(refusal: types::Refusal) -> Result<Rejection, Failure> {
         headers: fields(refusal.headers)?,
         violations,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target() -> routing::Target {
+        routing::Target {
+            service: "a".into(),
+            shares: vec![],
+            path: None,
+            request: None,
+            response: None,
+            affinity: None,
+            timeout_ms: None,
+        }
+    }
+
+    fn changes(remove: &[&str], set: &[(&str, &str)], add: &[(&str, &str)]) -> Option<types::Edits> {
+        let texts = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Some(types::Edits {
+            remove: remove.iter().map(|name| (*name).to_owned()).collect(),
+            set: set.iter().map(texts).collect(),
+            add: add.iter().map(texts).collect(),
+        })
+    }
+
+    #[test]
+    fn a_destination_is_known_by_all_that_it_says_and_nothing_else() {
+        let share = |service: &str, per_mille| routing::Share { service: service.into(), per_mille };
+        let edits = [
+            changes(&[], &[], &[]),
+            changes(&["x-a"], &[], &[]),
+            changes(&["x-b"], &[], &[]),
+            changes(&["x-a", "x-b"], &[], &[]),
+            changes(&[], &[("x-a", "1")], &[]),
+            changes(&[], &[], &[("x-a", "1")]),
+            changes(&[], &[], &[("x-a", "2")]),
+            changes(&[], &[], &[("x-b", "1")]),
+            changes(&[], &[], &[("x-a", "1"), ("x-a", "1")]),
+        ];
+        let mut all = vec![
+            target(),
+            routing::Target { service: "b".into(), ..target() },
+            routing::Target { timeout_ms: Some(1), ..target() },
+            routing::Target { timeout_ms: Some(2), ..target() },
+            routing::Target { shares: vec![share("b", 1)], ..target() },
+            routing::Target { shares: vec![share("b", 2)], ..target() },
+            routing::Target { shares: vec![share("c", 1)], ..target() },
+            routing::Target { shares: vec![share("b", 1), share("c", 1)], ..target() },
+        ];
+        all.extend(edits.iter().map(|edits| routing::Target { request: edits.clone(), ..target() }));
+        all.extend(edits.iter().map(|edits| routing::Target { response: edits.clone(), ..target() }));
+        for (index, one) in all.iter().enumerate() {
+            let known = translate_destination(one.clone()).unwrap();
+            let like: Vec<usize> = (0..all.len()).filter(|other| is_destination(&known, &all[*other])).collect();
+            assert_eq!(like, [index]);
+        }
+    }
+
+    #[test]
+    fn what_differs_from_target_to_target_is_no_part_of_a_destination() {
+        let mut known = Destinations::default();
+        let mut translate = |path: &str, affinity: &str| {
+            let (path, affinity) = (Some(path.to_owned()), Some(affinity.to_owned()));
+            translate_target(routing::Target { path, affinity, ..target() }, &mut known)
+        };
+        let [one, other] = [translate("/1", "ada"), translate("/2", "bob")].map(Result::unwrap);
+        assert!(Arc::ptr_eq(&one.destination, &other.destination));
+        let parts = |target: &Target| (target.path.as_ref().unwrap().to_string(), target.affinity.clone().unwrap());
+        assert_eq!([&one, &other].map(parts), [("/1".into(), "ada".into()), ("/2".into(), "bob".into())]);
+        assert!(translate("/\r\n", "ada").is_err(), "a path is checked each time");
+    }
 }

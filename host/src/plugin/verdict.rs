@@ -10,8 +10,10 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::Failure;
 
+mod destinations;
 mod grant;
 
+pub use destinations::Destinations;
 pub use grant::Grant;
 
 /// A verdict, shared with what remembers it.
@@ -144,7 +146,7 @@ pub struct Target {
 }
 
 /// A service, and what is done to requests and responses on the way.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Destination {
     /// A service's name, not yet looked up.
     pub service: String,
@@ -160,11 +162,16 @@ pub struct Destination {
 
 impl Target {
     fn bytes(&self) -> usize {
-        let Destination { service, shares, request, response, .. } = &*self.destination;
-        let shares: usize = shares.iter().map(|share| share.service.len() + size_of::<Share>()).sum();
         let path = self.path.as_ref().map_or(0, |path| path.as_str().len());
-        let edits: usize = [request, response].into_iter().flatten().map(Edits::bytes).sum();
-        service.len() + shares + path + edits + text_bytes(self.affinity.as_ref())
+        self.destination.bytes() + path + text_bytes(self.affinity.as_ref())
+    }
+}
+
+impl Destination {
+    fn bytes(&self) -> usize {
+        let shares: usize = self.shares.iter().map(|share| share.service.len() + size_of::<Share>()).sum();
+        let edits: usize = [&self.request, &self.response].into_iter().flatten().map(Edits::bytes).sum();
+        self.service.len() + shares + edits
     }
 }
 
@@ -176,7 +183,7 @@ impl Edits {
 }
 
 /// A part of the requests.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Share {
     /// The service that takes it.
     pub service: String,
@@ -185,7 +192,7 @@ pub struct Share {
 }
 
 /// Changes to header fields, in this order.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Edits {
     /// These go.
     pub remove: Vec<HeaderName>,
