@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream};
+use h2::RecvStream;
 use http::header::{CONTENT_LENGTH, HeaderMap};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -24,14 +24,6 @@ pub struct FrameBody {
     length: u64,
     /// Whether all data has come.
     data_ended: bool,
-    from: Sender,
-}
-
-/// Who sends a body.
-#[derive(Clone, Copy)]
-enum Sender {
-    Client,
-    Service,
 }
 
 /// A number that is no length: whatever has a [`Coming`] is no larger for it.
@@ -55,28 +47,24 @@ impl From<Incoming> for Coming {
 }
 
 impl Coming {
-    /// The body of a request with these fields, over HTTP/2.
+    /// The body behind these fields, over HTTP/2.
     #[must_use]
-    pub fn of_request(stream: RecvStream, head: &HeaderMap) -> Self {
-        Self::Http2(FrameBody::new(stream, head, Sender::Client))
-    }
-
-    /// The body of a response with these fields, over HTTP/2.
-    #[must_use]
-    pub fn of_response(stream: RecvStream, head: &HeaderMap) -> Self {
-        Self::Http2(FrameBody::new(stream, head, Sender::Service))
+    pub fn of_stream(stream: RecvStream, head: &HeaderMap) -> Self {
+        Self::Http2(FrameBody::new(stream, head))
     }
 }
 
 impl FrameBody {
     /// That it is as long as the fields say is h2's to watch; where the stream has ended it is empty all the same, as that of an
     /// answer to `HEAD` is.
-    fn new(stream: RecvStream, head: &HeaderMap, from: Sender) -> Self {
+    fn new(stream: RecvStream, head: &HeaderMap) -> Self {
         let said = head.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let length = if stream.is_end_stream() { 0 } else { said.unwrap_or(UNKNOWN) };
-        Self { stream, length, data_ended: false, from }
+        Self { stream, length, data_ended: false }
     }
 
+    /// What is reset is not whole, whatever the reason: a server that wants no more of a request after its whole response says
+    /// that there is no error (RFC 9113, section 8.1), and its response has ended before that for h2.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
         if !self.data_ended {
             match ready!(self.stream.poll_data(cx)) {
@@ -88,27 +76,11 @@ impl FrameBody {
                     }
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
-                Some(Err(fault)) => return Poll::Ready(self.from.ended(fault)),
+                Some(Err(fault)) => return Poll::Ready(Some(Err(fault))),
                 None => self.data_ended = true,
             }
         }
-        match ready!(self.stream.poll_trailers(cx)) {
-            Ok(trailers) => Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers)))),
-            Err(fault) => Poll::Ready(self.from.ended(fault)),
-        }
-    }
-}
-
-impl Sender {
-    /// Why a body did not come whole. A server that says that there is no error has said all that it wanted, and wants no more of
-    /// the request (RFC 9113, section 8.1). A client that says so is cancelling: hyper takes that for the body's end too, and a
-    /// service would get half a body as a whole one.
-    fn ended<T>(self, fault: h2::Error) -> Option<Result<T, h2::Error>> {
-        match self {
-            _ if fault.reason() != Some(Reason::NO_ERROR) => Some(Err(fault)),
-            Self::Client => Some(Err(Reason::CANCEL.into())),
-            Self::Service => None,
-        }
+        self.stream.poll_trailers(cx).map(|trailers| trailers.map(|trailers| trailers.map(Frame::trailers)).transpose())
     }
 }
 

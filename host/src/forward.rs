@@ -226,6 +226,7 @@ async fn attempt(
     (time, now): (&Time, Instant),
     exchange: &mut Exchange,
 ) -> Result<Response<Coming>, Fault> {
+    let broken_off = outbound.as_ref().and_then(|request| request.body().broken());
     loop {
         let (mut connection, reused) = match pool.connection(time.upgrade, time.of_try, now).await {
             Ok(connection) => connection,
@@ -244,7 +245,7 @@ async fn attempt(
                     _ if lease.is_timed() => lease.report(Outcome::Success, Instant::now()),
                     _ => lease.report(Outcome::Success, now),
                 }
-                exchange.ending = Some(Ending::new(lease, connection, pool, settings.body_timeout));
+                exchange.ending = Some(Ending::new(lease, (connection, pool), settings.body_timeout, broken_off));
                 return Ok(response);
             }
             Some(Err(unanswered)) => {

@@ -11,6 +11,7 @@ pub mod api;
 pub mod clean;
 pub mod coming;
 pub mod cors;
+pub mod going;
 pub mod request;
 
 pub mod auth;

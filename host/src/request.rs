@@ -20,7 +20,7 @@ mod budget;
 mod pace;
 mod text;
 
-pub use body::{Body, BodyFault, Held, Streaming};
+pub use body::{Body, BodyFault, Broken, Held, Streaming};
 pub use budget::Budget;
 pub use pace::Pause;
 pub use text::{RequestText, TextFault};

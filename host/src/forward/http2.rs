@@ -1,7 +1,7 @@
 //! Connections of HTTP/2 to services, each shared by many requests.
 //!
-//! It is hyper's client of HTTP/2 over again, on the same crate and with the same bounds, because hyper's reads over interim
-//! responses.
+//! It is hyper's client of HTTP/2 over again, on the same crate, because hyper's reads over interim responses. Its bounds are
+//! those of a connection that many clients share, who know nothing of each other.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -30,21 +30,25 @@ mod upload;
 use ping::{Heard, Pinging};
 pub(super) use upload::Upload;
 
-/// What a service may send unasked on one stream, as hyper has it.
-const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
-/// The same on all streams together, as hyper has it.
-const CONNECTION_WINDOW: u32 = 5 * 1024 * 1024;
+/// What a service may send unasked on one stream: about what the system's buffers take of a connection of HTTP/1.1.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// The same on all streams together: more than they can fill. Many clients share a connection, and what the slow ones of them do
+/// not read must not keep the responses of the others from coming.
+const CONNECTION_WINDOW: u32 = 1 << 30;
+/// What the bytes that are missing to 256 in unread parts may come to: so small ones may wait, as events for clients that
+/// stand still, before the connection ends for them.
+const SMALL_PARTS_BYTES: usize = 64 * 1024 * 1024;
 /// The largest frame, as hyper has it: the smallest that may be.
 const FRAME_BYTES: u32 = 16 * 1024;
-/// What of a request's body may wait to be written, as hyper has it.
-const SEND_BYTES: usize = 1024 * 1024;
+/// What of a request's body may wait to be written.
+const SEND_BYTES: usize = 64 * 1024;
 /// The most bytes of a response's head.
 const HEAD_LIST_BYTES: u32 = 64 * 1024;
 /// Requests that may be in flight before the service has said how many, as hyper has it: services are to take as many at least
 /// (RFC 9113, section 6.5.2).
 const STREAMS_AT_FIRST: usize = 100;
-/// Streams that may be reset for what is wrong with them, as hyper has it: then the connection ends.
-const FAULTY_STREAMS: usize = 1024;
+/// How many streams whose clients have left are known for a second: what the service still sends on them is no fault of its.
+const LEFT_STREAMS: usize = 4096;
 
 /// What requests are sent with; the connection ends when all are gone, and what they sent is answered.
 #[derive(Clone)]
@@ -52,10 +56,10 @@ pub(super) struct Sender(Rc<Shared>);
 
 /// What the senders of a connection have in common.
 struct Shared {
-    /// Never sends a request itself, so that it never waits for one: its clones do.
+    /// Never sends a request, so that it never waits for one.
     connection: SendRequest<Bytes>,
-    /// Whose request is the next, until the service has taken it.
-    turn: Mutex<()>,
+    /// Sends all of them, one after the other: whose turn it is, until the service has taken it.
+    turn: Mutex<SendRequest<Bytes>>,
     /// Whether the connection ended because the service answered no ping.
     silent: Rc<Cell<bool>>,
 }
@@ -80,14 +84,17 @@ where
         .max_send_buffer_size(SEND_BYTES)
         .max_header_list_size(HEAD_LIST_BYTES)
         .initial_max_send_streams(STREAMS_AT_FIRST)
-        .max_local_error_reset_streams(Some(FAULTY_STREAMS))
+        .max_concurrent_reset_streams(LEFT_STREAMS)
+        // What a service does to one stream is no reason to end all others: their clients have no part in it.
+        .max_local_error_reset_streams(None)
+        .data_frame_budget(SMALL_PARTS_BYTES)
         .enable_push(false)
         .handshake(stream)
         .await?;
     let pinging = ping.zip(heard).zip(connection.ping_pong());
     let pinging = pinging.map(|((ping, heard), pings)| Pinging::new(pings, ping, heard));
     let silent = Rc::<Cell<bool>>::default();
-    let shared = Shared { connection: sender, turn: Mutex::default(), silent: Rc::clone(&silent) };
+    let shared = Shared { connection: sender.clone(), turn: Mutex::new(sender), silent: Rc::clone(&silent) };
     Ok((Sender(Rc::new(shared)), Driven { connection, pinging, silent }))
 }
 
@@ -121,7 +128,7 @@ impl Sender {
         match answered(response, ear).await {
             Ok(response) => {
                 let (head, body) = response.into_parts();
-                let coming = Coming::of_response(body, &head.headers);
+                let coming = Coming::of_stream(body, &head.headers);
                 Ok(Response::from_parts(head, coming))
             }
             Err(fault) => Err(self.cause(fault, upload.as_mut()).await.into()),
@@ -135,8 +142,9 @@ impl Sender {
     ) -> Result<(ResponseFuture, Option<(Body, SendStream<Bytes>)>), Unanswered> {
         // Where the service has closed the connection, and that has come already, it is noticed before anything is sent in vain.
         give_way().await;
-        let _turn = self.0.turn.lock().await;
-        let mut sender = self.0.connection.clone();
+        let mut sender = self.0.turn.lock().await;
+        // Where the last one was given up before the service took it, h2 still keeps it in line: another one behind it for each
+        // that is given up would have no bound.
         if let Err(fault) = poll_fn(|cx| sender.poll_ready(cx)).await {
             return Err(Unanswered { cause: self.ended(fault), unsent: Some(request) });
         }

@@ -16,7 +16,7 @@ use crate::coming::{Coming, ComingFault};
 use crate::limit::Permits;
 use crate::log::Record;
 use crate::metrics;
-use crate::request::Pause;
+use crate::request::{Broken, Pause};
 use crate::server::Busy;
 
 /// What lasts until the last byte of the response has passed, or the client has left. When it is dropped, by whoever and
@@ -66,6 +66,8 @@ pub struct Ending {
     pool: Rc<Pool>,
     pause: Pause,
     read: Read,
+    /// Whether the client has broken off its request; none: that was all there.
+    request: Option<Broken>,
 }
 
 /// How much of a response has been read.
@@ -80,12 +82,18 @@ enum Read {
 }
 
 impl Ending {
-    pub(super) fn new(lease: Lease, connection: Connection, pool: Rc<Pool>, body_timeout: Duration) -> Self {
-        Self { lease, connection, pool, pause: Pause::new(body_timeout), read: Read::Part }
+    pub(super) fn new(
+        lease: Lease,
+        (connection, pool): (Connection, Rc<Pool>),
+        body_timeout: Duration,
+        request: Option<Broken>,
+    ) -> Self {
+        Self { lease, connection, pool, pause: Pause::new(body_timeout), read: Read::Part, request }
     }
 
-    fn end(self, now: Instant) {
+    fn end(mut self, now: Instant) {
         if self.read == Read::Whole {
+            self.connection.leave_upload(self.pause.most());
             self.pool.keep(self.connection, now);
         }
     }
@@ -108,6 +116,9 @@ pub enum OutgoingFault {
     /// The service broke off.
     #[error("the service broke off: {0}")]
     Broken(#[from] ComingFault),
+    /// The client broke off its request, or was too slow or said too much, while the service answered it.
+    #[error("the request broke off before its response had ended")]
+    Request,
     /// The service paused for too long.
     #[error("the service paused for too long")]
     Slow,
@@ -221,6 +232,9 @@ fn poll_service(
     };
     ending.pause.reset();
     match &frame {
+        Some(Err(_)) if ending.request.as_ref().is_some_and(Broken::is_broken) => {
+            return Poll::Ready(Some(Err(OutgoingFault::Request)));
+        }
         Some(Err(_)) => ending.lease.report(Outcome::Reset, Instant::now()),
         None => ending.read = Read::Whole,
         Some(Ok(_)) if coming.is_end_stream() => ending.read = Read::Whole,

@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep_until, timeout_at};
 
 use crate::balance::{self, Circuit};
 use crate::config;
-use crate::forward::http2::{self, Upload};
+use crate::forward::http2;
 use crate::request::Body;
 use crate::tls::Outward;
 
@@ -299,7 +299,8 @@ impl Pool {
         let Connection { sender, timer, opened } = connection;
         let sender = match sender {
             Sender::Http1(sender) => sender,
-            Sender::Http2 { upload, .. } => return upload.map_or((), Upload::leave),
+            // Others have it already.
+            Sender::Http2 { .. } => return,
         };
         if sender.is_closed() || now.saturating_duration_since(opened) >= self.bounds.borrow().lifetime {
             return;

@@ -1,5 +1,6 @@
 //! A request's body, as it comes or held in memory.
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -49,12 +50,26 @@ pub struct Streaming {
     connection: Option<Ending>,
     /// Asks the client for it when it is first read and nothing of it is there.
     asking: Option<Asking>,
+    broken: Broken,
+}
+
+/// Whether a body that is still coming is known not to come whole.
+#[derive(Clone, Default)]
+pub struct Broken(Rc<Cell<bool>>);
+
+impl Broken {
+    /// It is.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.0.get()
+    }
 }
 
 impl Streaming {
     pub(super) fn new(coming: Coming) -> Self {
         let (pause, pace) = (Pause::new(Duration::MAX), Pace::new(0));
-        Self { coming, left: u64::MAX, pause, pace, stripped: None, connection: None, asking: None }
+        let (left, broken) = (u64::MAX, Broken::default());
+        Self { coming, left, pause, pace, stripped: None, connection: None, asking: None, broken }
     }
 }
 
@@ -86,6 +101,15 @@ impl Body {
         streaming.pace = Pace::new(rate);
         streaming.stripped = Some(Rc::clone(stripped));
         Ok(())
+    }
+
+    /// What will tell whether it breaks off; none: it is all there.
+    #[must_use]
+    pub fn broken(&self) -> Option<Broken> {
+        match self {
+            Self::Streaming(streaming) => Some(streaming.broken.clone()),
+            Self::Empty | Self::Held(_) => None,
+        }
     }
 
     /// Reads all of it into memory.
@@ -143,11 +167,8 @@ impl BodyFault {
     }
 }
 
-impl http_body::Body for Streaming {
-    type Data = Bytes;
-    type Error = BodyFault;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+impl Streaming {
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         let asking = self.asking.take();
         match Pin::new(&mut self.coming).poll_frame(cx) {
             Poll::Ready(frame) => {
@@ -192,6 +213,19 @@ impl http_body::Body for Streaming {
                 Poll::Ready(Some(Err(BodyFault::Slow)))
             }
         }
+    }
+}
+
+impl http_body::Body for Streaming {
+    type Data = Bytes;
+    type Error = BodyFault;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        let polled = self.poll_part(cx);
+        if let Poll::Ready(Some(Err(_))) = polled {
+            self.broken.0.set(true);
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -19,6 +19,12 @@ impl Pause {
         Self { most, sleep: None }
     }
 
+    /// How long it may take.
+    #[must_use]
+    pub fn most(&self) -> Duration {
+        self.most
+    }
+
     /// Something came: the next wait has the whole time again.
     pub fn reset(&mut self) {
         self.sleep = None;

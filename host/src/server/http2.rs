@@ -1,7 +1,7 @@
 //! A client's connection of HTTP/2: each of its streams brings one request, which a task of its own answers.
 //!
-//! It is hyper's server of HTTP/2 over again, on the same crate and with the same bounds, because hyper's has no way to send an
-//! interim response. What it has beside is the bound on streams whose clients open no window.
+//! It is hyper's server of HTTP/2 over again, on the same crate, because hyper's has no way to send an interim response. What it
+//! has beside are tighter bounds, and one on streams whose clients open no window.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -29,12 +29,19 @@ mod passing;
 
 use answer::Reply;
 
-/// What a client may send unasked, on one stream and on all together, as hyper has it: enough for a fast line.
-const WINDOW: u32 = 1024 * 1024;
+/// What a client may send unasked on one stream: enough for a fast line.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// The same on all streams together: several services may stand still before other bodies have to wait.
+const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
+/// What the bytes that are missing to 256 in unread parts may come to: so many small ones may wait for their services.
+const SMALL_PARTS_BYTES: usize = 4 * 1024 * 1024;
 /// The largest frame, as hyper has it: the smallest that may be.
 const FRAME_BYTES: u32 = 16 * 1024;
-/// What of a stream's answer may wait for the client's window, as hyper has it.
-const SEND_BYTES: usize = 400 * 1024;
+/// What of a stream's answer may wait to be written: a client may ask for many that it does not read.
+const SEND_BYTES: usize = 64 * 1024;
+/// How many streams that were answered before their request's end are known for a second: what the client still sends on them is
+/// no fault of its.
+const LEFT_STREAMS: usize = 256;
 /// Streams that may be reset for what is wrong with them, as hyper has it: then the connection ends (RUSTSEC-2024-0003).
 const FAULTY_STREAMS: usize = 1024;
 
@@ -63,8 +70,10 @@ pub(super) struct Requests {
 impl Http2 {
     pub(super) fn new(stream: Stream, terms: &Terms, requests: Requests) -> Self {
         let handshake = Builder::new()
-            .initial_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW)
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .data_frame_budget(SMALL_PARTS_BYTES)
+            .max_concurrent_reset_streams(LEFT_STREAMS)
             .max_frame_size(FRAME_BYTES)
             .max_send_buffer_size(SEND_BYTES)
             .max_local_error_reset_streams(Some(FAULTY_STREAMS))
@@ -114,7 +123,7 @@ impl Requests {
         let busy = self.link.busy_on_stream(Arc::clone(&words));
         let is_head = request.method() == Method::HEAD;
         let (head, body) = request.into_parts();
-        let coming = Coming::of_request(body, &head.headers);
+        let coming = Coming::of_stream(body, &head.headers);
         let answering = handle(&self.worker, &self.peer, Request::from_parts(head, coming), busy);
         let reply = Reply { stream, words, is_head, date: self.link.date(), patience: self.patience };
         spawn_local(reply.finish(answering));

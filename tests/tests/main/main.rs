@@ -37,6 +37,7 @@ mod http2;
 mod http2_bodies;
 mod http2_service_streams;
 mod http2_services;
+mod http2_sharing;
 mod interim;
 mod interim_http2;
 mod interim_http2_services;

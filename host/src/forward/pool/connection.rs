@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::uri::Scheme;
 use http::{Request, Response};
@@ -66,6 +66,15 @@ impl Connection {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
             Poll::Pending => poll_until(timer, until, cx).map(|()| None),
         })
+    }
+
+    /// What is left of the request's body goes on without this, as [`Upload::leave`] says.
+    pub(in crate::forward) fn leave_upload(&mut self, patience: Duration) {
+        if let Sender::Http2 { upload, .. } = &mut self.sender
+            && let Some(upload) = upload.take()
+        {
+            upload.leave(patience);
+        }
     }
 
     /// The scheme of its requests where they are of HTTP/2.

@@ -64,28 +64,24 @@ impl Reply {
     ) -> Result<Response<Outgoing>, h2::Error> {
         let mut answering = pin!(answering);
         poll_fn(|cx| {
+            // First: a client that has left needs no answer, and h2 would send it what is said before.
+            if let Poll::Ready(reason) = self.stream.poll_reset(cx)? {
+                return Poll::Ready(Err(reason.into()));
+            }
             let answered = answering.as_mut().poll(cx);
-            self.say(cx, answered.is_pending())?;
+            self.say(cx);
             answered.map(|Ok(response)| Ok(response))
         })
         .await
     }
 
-    /// Sends what is to be said before the answer. An error: the client has left.
-    fn say(&mut self, cx: &mut Context<'_>, waits: bool) -> Result<(), h2::Error> {
-        let words = self.words.take(cx);
-        if waits || !words.is_empty() {
-            // h2 would send them on a stream that its client has reset.
-            if let Poll::Ready(reason) = self.stream.poll_reset(cx)? {
-                return Err(reason.into());
-            }
-        }
-        for response in words {
+    /// Sends what is to be said before the answer.
+    fn say(&mut self, cx: &mut Context<'_>) {
+        for response in self.words.take(cx) {
             if let Err(fault) = self.stream.send_informational(response) {
                 tracing::debug!(reason = %fault, "interim response not sent");
             }
         }
-        Ok(())
     }
 
     /// Sends the answer's head. None: that is all of it.
