@@ -17,6 +17,10 @@ use gatewright::plugin::{Engine, Local, Stage, Use, UseName, View};
 use http::request::Parts;
 use sha2::{Digest as _, Sha256};
 
+/// As in the gateway's own binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Two stages, with a plugin in each that declares three inputs: path, method and query; path and two fields.
 const CONFIG: &str = r#"
 [server]

@@ -27,6 +27,9 @@
 extern crate self as gatewright_plugin;
 
 pub mod bindings;
+#[allow(unsafe_code, reason = "an allocator hands out memory")]
+#[cfg(any(test, target_family = "wasm"))]
+mod memory;
 pub mod methods;
 pub mod path;
 mod settings;
@@ -43,3 +46,7 @@ pub use types::refuse;
 
 #[doc(hidden)]
 pub use wit_bindgen;
+
+#[cfg(all(feature = "memory", target_family = "wasm", not(target_feature = "atomics")))]
+#[global_allocator]
+static MEMORY: memory::Memory = memory::Memory::new();
