@@ -164,8 +164,12 @@ async fn connection(
         }
         Protocol::Http2 => {
             let requests = Requests { worker, peer, link: served, patience: terms.most.send };
-            let connection = pin!(Http2::new(stream, &terms, requests));
-            note(link.drive(connection, |connection| connection.get_mut().drain()).await);
+            let mut connection = pin!(Http2::new(stream, &terms, requests));
+            let ended = link.drive(connection.as_mut(), |connection| connection.get_mut().drain()).await;
+            if ended.is_none() {
+                connection.leave().await;
+            }
+            note(ended);
         }
     }
 }

@@ -3,6 +3,7 @@
 //! It is hyper's server of HTTP/2 over again, on the same crate, because hyper's has no way to send an interim response. What it
 //! has beside are tighter bounds, and one on streams whose clients open no window.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,8 +11,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::RecvStream;
 use h2::server::{Builder, Connection, Handshake, SendResponse};
+use h2::{Reason, RecvStream};
 use http::header::EXPECT;
 use http::{Method, Request};
 use tokio::task::spawn_local;
@@ -89,6 +90,14 @@ impl Http2 {
         if let State::Serving(connection) = &mut self.state {
             connection.graceful_shutdown();
         }
+    }
+
+    /// Says before it ends at once which requests are never answered, so that the client may send those again (RFC 9113, section
+    /// 6.8). It is not waited for.
+    pub(super) async fn leave(&mut self) {
+        let State::Serving(connection) = &mut self.state else { return };
+        connection.abrupt_shutdown(Reason::NO_ERROR);
+        let _ = poll_fn(|cx| Poll::Ready(connection.poll_closed(cx))).await;
     }
 }
 

@@ -210,7 +210,9 @@ async fn a_client_that_is_silent_is_not_waited_for() {
     }
     let mut raw = connect(&gateway).await;
     is_served(&mut raw, 1).await;
-    raw.end().await;
+    let word = raw.frame(|frame| frame.kind == kind::GOAWAY).await.expect("which requests are answered");
+    assert_eq!((&word.payload[..4], word.code()), (&[0, 0, 0, 1][..], Some(0)));
+    assert_eq!(raw.end().await, b"");
     // One that keeps saying that it is there, and asks for nothing.
     let mut raw = connect(&gateway).await;
     while raw.is_silent_for(Duration::from_millis(20)).await {
