@@ -6,9 +6,8 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
@@ -26,12 +25,10 @@ use crate::config;
 use crate::request::Body;
 
 mod ping;
-mod places;
 mod upload;
 
 use ping::{Heard, Pinging};
-use places::{Place, Places};
-use upload::Upload;
+pub(super) use upload::Upload;
 
 /// What a service may send unasked on one stream: about what the system's buffers take of a connection of HTTP/1.1.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -59,8 +56,9 @@ pub(super) struct Sender(Rc<Shared>);
 
 /// What the senders of a connection have in common.
 struct Shared {
-    places: Rc<Places>,
-    /// Sends all requests, one after the other: whose turn it is, until its stream has begun.
+    /// Never sends a request, so that it never waits for one.
+    connection: SendRequest<Bytes>,
+    /// Sends all of them, one after the other: whose turn it is, until the service has taken it.
     turn: Mutex<SendRequest<Bytes>>,
     /// Whether the connection ended because the service answered no ping.
     silent: Rc<Cell<bool>>,
@@ -71,25 +69,6 @@ pub(super) struct Driven<S> {
     connection: Connection<Heard<S>, Bytes>,
     pinging: Option<Pinging>,
     silent: Rc<Cell<bool>>,
-    /// None any more: no request can come.
-    places: Weak<Places>,
-}
-
-/// A request's stream, beside its response.
-#[derive(Default)]
-pub(super) struct Stream {
-    place: Option<Place>,
-    /// What is left of the request's body.
-    upload: Option<Upload>,
-}
-
-impl Stream {
-    /// Lets the rest of the body go on, as [`Upload::leave`] says.
-    pub(super) fn leave(self, patience: Duration) {
-        if let Some(upload) = self.upload {
-            upload.leave(patience, self.place);
-        }
-    }
 }
 
 /// Opens a connection over this stream. Nothing moves on it but as it is driven.
@@ -115,9 +94,8 @@ where
     let pinging = ping.zip(heard).zip(connection.ping_pong());
     let pinging = pinging.map(|((ping, heard), pings)| Pinging::new(pings, ping, heard));
     let silent = Rc::<Cell<bool>>::default();
-    let places = Rc::new(Places::new(sender.clone()));
-    let driven = Driven { connection, pinging, silent: Rc::clone(&silent), places: Rc::downgrade(&places) };
-    Ok((Sender(Rc::new(Shared { places, turn: Mutex::new(sender), silent })), driven))
+    let shared = Shared { connection: sender.clone(), turn: Mutex::new(sender), silent: Rc::clone(&silent) };
+    Ok((Sender(Rc::new(shared)), Driven { connection, pinging, silent }))
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driven<S> {
@@ -129,35 +107,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driven<S> {
             this.silent.set(true);
             return Poll::Ready(Ok(()));
         }
-        let polled = Pin::new(&mut this.connection).poll(cx);
-        if let Some(places) = this.places.upgrade() {
-            places.hand_out();
-        }
-        polled
-    }
-}
-
-/// Why a connection takes no more requests: it has ended, or its service has said that it will; none: it does.
-fn closed(connection: &SendRequest<Bytes>) -> Option<h2::Error> {
-    match connection.clone().poll_ready(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(Err(fault)) => Some(fault),
-        _ => None,
+        Pin::new(&mut this.connection).poll(cx)
     }
 }
 
 impl Sender {
-    /// Whether it takes no more requests.
+    /// Whether it takes no more requests: it has ended, or its service has said that it will.
     pub(super) fn is_closed(&self) -> bool {
-        closed(self.0.places.connection()).is_some()
+        let mut cx = Context::from_waker(Waker::noop());
+        matches!(self.0.connection.clone().poll_ready(&mut cx), Poll::Ready(Err(_)))
     }
 
     /// Sends a request as soon as the service takes another stream, and waits for its response; `ear` hears what is said before.
-    /// What is left of its body is sent on behind this, by `stream`, which is to be kept as long as the response comes. It is reset
-    /// where this is dropped before its end.
-    pub(super) async fn send(&self, request: Request<Body>, ear: Option<Ear>, stream: &mut Stream) -> Answer {
-        let (response, rest) = self.begin(request, &mut stream.place).await?;
-        if let Some((body, way)) = rest {
-            stream.upload = Upload::begin(body, way).await.map_err(Cause::Body)?;
+    /// What is left of its body is sent on behind this, as `upload`. The stream is reset where this is dropped before its end.
+    pub(super) async fn send(&self, request: Request<Body>, ear: Option<Ear>, upload: &mut Option<Upload>) -> Answer {
+        let (response, rest) = self.begin(request).await?;
+        if let Some((body, stream)) = rest {
+            *upload = Upload::begin(body, stream).await.map_err(Cause::Body)?;
         }
         match answered(response, ear).await {
             Ok(response) => {
@@ -165,7 +131,7 @@ impl Sender {
                 let coming = Coming::of_stream(body, &head.headers);
                 Ok(Response::from_parts(head, coming))
             }
-            Err(fault) => Err(self.cause(fault, stream.upload.as_mut()).await.into()),
+            Err(fault) => Err(self.cause(fault, upload.as_mut()).await.into()),
         }
     }
 
@@ -173,17 +139,12 @@ impl Sender {
     async fn begin(
         &self,
         request: Request<Body>,
-        place: &mut Option<Place>,
     ) -> Result<(ResponseFuture, Option<(Body, SendStream<Bytes>)>), Unanswered> {
         // Where the service has closed the connection, and that has come already, it is noticed before anything is sent in vain.
         give_way().await;
-        match self.0.places.take().await {
-            Ok(taken) => *place = Some(taken),
-            Err(fault) => return Err(Unanswered { cause: self.ended(fault), unsent: Some(request) }),
-        }
         let mut sender = self.0.turn.lock().await;
-        // Where the last one was given up before its stream began, h2 still keeps it in line: another one behind it for each that
-        // is given up would have no bound.
+        // Where the last one was given up before the service took it, h2 still keeps it in line: another one behind it for each
+        // that is given up would have no bound.
         if let Err(fault) = poll_fn(|cx| sender.poll_ready(cx)).await {
             return Err(Unanswered { cause: self.ended(fault), unsent: Some(request) });
         }
@@ -192,7 +153,7 @@ impl Sender {
         say_length(&mut head, body.size_hint().exact());
         let whole = body.is_end_stream();
         let (response, stream) = sender.send_request(head, whole).map_err(Cause::Http2)?;
-        // Until its stream has begun, the next ones wait. What goes wrong meanwhile its response says.
+        // Until the service takes it, the next ones wait. What goes wrong meanwhile its response says.
         let _ = poll_fn(|cx| sender.poll_ready(cx)).await;
         Ok((response, (!whole).then_some((body, stream))))
     }

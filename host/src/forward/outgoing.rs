@@ -93,7 +93,7 @@ impl Ending {
 
     fn end(mut self, now: Instant) {
         if self.read == Read::Whole {
-            self.connection.leave(self.pause.most());
+            self.connection.leave_upload(self.pause.most());
             self.pool.keep(self.connection, now);
         }
     }

@@ -91,8 +91,9 @@ async fn requests_that_are_given_up_do_not_pile_up_before_a_busy_service() {
     in_flight(&gateway, 2).await;
     service.write(frame(kind::HEADERS, END_HEADERS | END_STREAM, 1, &[0x88])).await;
     assert_eq!(first.answer().await.status(), 200);
-    assert_eq!(head(&mut service).await.stream, 3, "the service hears nothing of the others");
-    service.write(frame(kind::HEADERS, END_HEADERS | END_STREAM, 3, &[0x88])).await;
+    // One of those stood in line already.
+    assert_eq!([head(&mut service).await.stream, head(&mut service).await.stream], [3, 5]);
+    service.write(frame(kind::HEADERS, END_HEADERS | END_STREAM, 5, &[0x88])).await;
     assert_eq!(last.answer().await.status(), 200);
 }
 

@@ -10,26 +10,18 @@ use h2::{Reason, SendStream};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_local};
 
-use super::places::Place;
 use crate::going::{Going, Halt};
 use crate::request::{Body, BodyFault};
 
 /// What of a body is sent while its response is waited for, or comes. None: it is sent for its own sake.
 #[must_use = "dropping it ends it, and resets the stream"]
-pub(super) struct Upload(Option<Sending>);
+pub(in crate::forward) struct Upload(Option<Sending>);
 
 /// A body that is being sent.
 struct Sending {
     task: JoinHandle<Result<(), BodyFault>>,
-    left: oneshot::Sender<Left>,
-}
-
-/// The response has come.
-struct Left {
-    /// How long the service may still let a part of the body wait.
-    patience: Duration,
-    /// The stream's place, until the body has gone.
-    _place: Option<Place>,
+    /// Says that the response has come, and how long the service may still let a part of the body wait.
+    left: oneshot::Sender<Duration>,
 }
 
 impl Upload {
@@ -39,7 +31,7 @@ impl Upload {
     /// The body is broken, and the stream reset.
     pub(super) async fn begin(body: Body, stream: SendStream<Bytes>) -> Result<Option<Self>, BodyFault> {
         let (left, leaving) = oneshot::channel();
-        let mut passing = Passing { going: Going::new(body, stream), leaving: Some(leaving), left: None };
+        let mut passing = Passing { going: Going::new(body, stream), leaving: Some(leaving) };
         match poll_fn(|cx| Poll::Ready(passing.poll(cx))).await {
             Poll::Ready(Ok(())) => Ok(None),
             Poll::Ready(Err(Halt::Broken(fault))) => Err(fault),
@@ -56,10 +48,10 @@ impl Upload {
 
     /// Sends the rest although all of the response has come, as long as the service wants it, and lets no part wait for longer
     /// than `patience`: nothing else bounds it any more.
-    pub(super) fn leave(mut self, patience: Duration, place: Option<Place>) {
+    pub(in crate::forward) fn leave(mut self, patience: Duration) {
         if let Some(sending) = self.0.take() {
             // It fails where all is sent.
-            let _ = sending.left.send(Left { patience, _place: place });
+            let _ = sending.left.send(patience);
         }
     }
 }
@@ -76,8 +68,7 @@ impl Drop for Upload {
 struct Passing {
     going: Going<Body>,
     /// None: that has been said.
-    leaving: Option<oneshot::Receiver<Left>>,
-    left: Option<Left>,
+    leaving: Option<oneshot::Receiver<Duration>>,
 }
 
 impl Passing {
@@ -100,9 +91,8 @@ impl Passing {
             && let Poll::Ready(left) = Pin::new(leaving).poll(cx)
         {
             self.leaving = None;
-            self.left = left.ok();
-            if let Some(left) = &self.left {
-                self.going.hurry(left.patience);
+            if let Ok(patience) = left {
+                self.going.hurry(patience);
             }
         }
         let polled = self.going.poll(cx);

@@ -13,7 +13,7 @@ use tokio::time::Sleep;
 
 use crate::coming::Coming;
 use crate::forward::answer::{Answer, Unanswered};
-use crate::forward::http2::{self, Stream};
+use crate::forward::http2::{self, Upload};
 use crate::forward::interim::Ear;
 use crate::request::Body;
 
@@ -25,14 +25,14 @@ pub(super) enum Sender {
     Http2 {
         sender: http2::Sender,
         scheme: Scheme,
-        /// Of its request.
-        stream: Stream,
+        /// What is left of the request's body.
+        upload: Option<Upload>,
     },
 }
 
 impl Sender {
     pub(super) fn http2(sender: &http2::Sender, scheme: &Scheme) -> Self {
-        Self::Http2 { sender: sender.clone(), scheme: scheme.clone(), stream: Stream::default() }
+        Self::Http2 { sender: sender.clone(), scheme: scheme.clone(), upload: None }
     }
 }
 
@@ -59,7 +59,7 @@ impl Connection {
                 }
                 Waiting::Http1(Box::pin(sender.try_send_request(request)))
             }
-            Sender::Http2 { sender, stream, .. } => Waiting::Http2(Box::pin(sender.send(request, ear, stream))),
+            Sender::Http2 { sender, upload, .. } => Waiting::Http2(Box::pin(sender.send(request, ear, upload))),
         };
         let timer = &mut self.timer;
         poll_fn(move |cx| match waiting.poll(cx) {
@@ -68,10 +68,12 @@ impl Connection {
         })
     }
 
-    /// What is left of the request's body goes on without this, as long as no part of it has to wait for `patience`.
-    pub(in crate::forward) fn leave(&mut self, patience: Duration) {
-        if let Sender::Http2 { stream, .. } = &mut self.sender {
-            std::mem::take(stream).leave(patience);
+    /// What is left of the request's body goes on without this, as [`Upload::leave`] says.
+    pub(in crate::forward) fn leave_upload(&mut self, patience: Duration) {
+        if let Sender::Http2 { upload, .. } = &mut self.sender
+            && let Some(upload) = upload.take()
+        {
+            upload.leave(patience);
         }
     }
 
