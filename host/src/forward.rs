@@ -252,7 +252,7 @@ async fn attempt(
                 *outbound = unanswered.unsent;
                 match outbound {
                     // A connection that died while it was idle: not the endpoint's fault, and nothing was sent.
-                    Some(_) if reused => pool.leave(),
+                    Some(_) if reused => pool.leave(&connection),
                     Some(_) => {
                         lease.report(Outcome::Reset, Instant::now());
                         return Err(Fault::unsent(Refusal::Broken(unanswered.cause.said())));
@@ -261,7 +261,7 @@ async fn attempt(
                 }
             }
             None => {
-                pool.leave();
+                pool.leave(&connection);
                 let (over, now) = (time.is_over(), Instant::now());
                 lease.report(if over && time.shortened { Outcome::Neutral } else { Outcome::Timeout }, now);
                 return Err(Fault { cause: (!over).then_some(FailureKind::Timeout), refusal: Refusal::Slow });

@@ -27,6 +27,9 @@ pub(super) enum Cause {
     /// On a connection of HTTP/2, or on the request's stream.
     #[error("http2 error")]
     Http2(#[source] h2::Error),
+    /// The connection was left before it was the request's turn.
+    #[error("http2 error: another request had no answer")]
+    Left,
     /// The service answers no pings.
     #[error("http2 error: no answer to a ping")]
     Silent,
@@ -46,7 +49,7 @@ impl Cause {
         match self {
             Self::Http1(fault) => fault.source()?.downcast_ref(),
             Self::Body(fault) => Some(fault),
-            Self::Http2(_) | Self::Silent => None,
+            Self::Http2(_) | Self::Left | Self::Silent => None,
         }
     }
 

@@ -24,10 +24,12 @@ use crate::coming::Coming;
 use crate::config;
 use crate::request::Body;
 
+mod heard;
 mod ping;
 mod upload;
 
-use ping::{Heard, Pinging};
+use heard::{Heard, Writing};
+use ping::Pinging;
 pub(super) use upload::Upload;
 
 /// What a service may send unasked on one stream: about what the system's buffers take of a connection of HTTP/1.1.
@@ -60,8 +62,11 @@ struct Shared {
     connection: SendRequest<Bytes>,
     /// Sends all of them, one after the other: whose turn it is, until the service has taken it.
     turn: Mutex<SendRequest<Bytes>>,
+    /// Whether those whose turn has not come are to go elsewhere.
+    left: Cell<bool>,
     /// Whether the connection ended because the service answered no ping.
     silent: Rc<Cell<bool>>,
+    writing: Rc<Writing>,
 }
 
 /// A connection at work, to its end.
@@ -76,7 +81,8 @@ pub(super) async fn open<S>(stream: S, ping: Option<config::Ping>) -> Result<(Se
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (stream, heard) = Heard::new(stream, ping.is_some());
+    let writing = Rc::<Writing>::default();
+    let (stream, heard) = Heard::new(stream, ping.is_some(), Rc::clone(&writing));
     let (sender, mut connection) = Builder::new()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -94,8 +100,9 @@ where
     let pinging = ping.zip(heard).zip(connection.ping_pong());
     let pinging = pinging.map(|((ping, heard), pings)| Pinging::new(pings, ping, heard));
     let silent = Rc::<Cell<bool>>::default();
-    let shared = Shared { connection: sender.clone(), turn: Mutex::new(sender), silent: Rc::clone(&silent) };
-    Ok((Sender(Rc::new(shared)), Driven { connection, pinging, silent }))
+    let (connection, driven) = (sender.clone(), Driven { connection, pinging, silent: Rc::clone(&silent) });
+    let shared = Shared { connection, turn: Mutex::new(sender), left: Cell::default(), silent, writing };
+    Ok((Sender(Rc::new(shared)), driven))
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driven<S> {
@@ -116,6 +123,16 @@ impl Sender {
     pub(super) fn is_closed(&self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
         matches!(self.0.connection.clone().poll_ready(&mut cx), Poll::Ready(Err(_)))
+    }
+
+    /// Whether both are of the same connection.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Sends those elsewhere whose turn has not come yet.
+    pub(super) fn leave(&self) {
+        self.0.left.set(true);
     }
 
     /// Sends a request as soon as the service takes another stream, and waits for its response; `ear` hears what is said before.
@@ -143,6 +160,11 @@ impl Sender {
         // Where the service has closed the connection, and that has come already, it is noticed before anything is sent in vain.
         give_way().await;
         let mut sender = self.0.turn.lock().await;
+        // h2 takes any number of requests that the system has no room for, given up or not.
+        self.0.writing.free().await;
+        if self.0.left.get() {
+            return Err(Unanswered { cause: Cause::Left, unsent: Some(request) });
+        }
         // Where the last one was given up before the service took it, h2 still keeps it in line: another one behind it for each
         // that is given up would have no bound.
         if let Err(fault) = poll_fn(|cx| sender.poll_ready(cx)).await {

@@ -268,7 +268,7 @@ impl Pool {
         if !is_same {
             *self.tls.borrow_mut() = tls.cloned();
             self.idle.borrow_mut().clear();
-            self.leave();
+            self.shared.borrow_mut().take();
         }
     }
 
@@ -277,7 +277,7 @@ impl Pool {
         if !Arc::ptr_eq(&self.circuit.borrow(), circuit) {
             *self.circuit.borrow_mut() = Arc::clone(circuit);
             self.idle.borrow_mut().clear();
-            self.leave();
+            self.shared.borrow_mut().take();
         }
     }
 
@@ -289,9 +289,12 @@ impl Pool {
         Some(Connection { sender, timer: Box::pin(sleep_until(until.into())), opened: shared.opened })
     }
 
-    /// Opens another connection for the next request: the one that is shared does not answer. What is in flight on it may go on.
-    pub(super) fn leave(&self) {
-        self.shared.borrow_mut().take();
+    /// Opens another connection for the next request where this is the one that is shared: it does not answer. What is in flight on
+    /// it may go on; what waits for a stream goes to the other.
+    pub(super) fn leave(&self, connection: &Connection) {
+        let Sender::Http2 { sender: left, .. } = &connection.sender else { return };
+        left.leave();
+        drop(self.shared.borrow_mut().take_if(|shared| shared.sender.is_same(left)));
     }
 
     /// Takes back a connection whose response was read to its end, unless it is too old.

@@ -1,7 +1,9 @@
 //! What many clients have on one connection of HTTP/2 to a service, and what one of them does to the others: nothing.
 
+use std::time::Duration;
+
 use gatewright_tests::frames::{END_HEADERS, END_STREAM, Frame, fields, frame, kind};
-use gatewright_tests::{Gateway, Hearer, Raw, gateway, raw_upstream, until};
+use gatewright_tests::{Gateway, Hearer, Raw, gateway, raw_upstream, reference, setup, until};
 
 use crate::http2::{GOOD, connect, request};
 use crate::http2_services::asked;
@@ -95,6 +97,74 @@ async fn requests_that_are_given_up_do_not_pile_up_before_a_busy_service() {
     assert_eq!([head(&mut service).await.stream, head(&mut service).await.stream], [3, 5]);
     service.write(frame(kind::HEADERS, END_HEADERS | END_STREAM, 5, &[0x88])).await;
     assert_eq!(last.answer().await.status(), 200);
+}
+
+#[tokio::test]
+async fn nor_before_one_that_reads_nothing() {
+    let orders = raw_upstream("orders");
+    let gateway = gateway([&orders], SHOP);
+    let (call, mut writer) = gateway.post("/").streamed();
+    let posting = tokio::spawn(call.into_future());
+    let mut service = orders.accept().await;
+    service.until("SM\r\n\r\n").await;
+    // It may be sent as much as there is, and then it reads none of it.
+    service.write(frame(kind::SETTINGS, 0, 0, &[0, 4, 0x3f, 0, 0, 0])).await;
+    service.write(frame(kind::WINDOW_UPDATE, 0, 0, &[0x3f, 0, 0, 0])).await;
+    head(&mut service).await;
+    while writer.offer(vec![b'x'; PART], Duration::from_millis(300)).await {}
+    let client = Hearer::connect(gateway.address).await;
+    for _ in 0..20 {
+        let given_up = client.get("/1").await;
+        in_flight(&gateway, 2).await;
+        drop(given_up);
+        in_flight(&gateway, 1).await;
+    }
+    let last = client.get("/2").await;
+    in_flight(&gateway, 2).await;
+    posting.abort();
+    let head = head(&mut service).await;
+    assert_eq!(head.stream, 3, "the service hears nothing of the others");
+    service.write(frame(kind::HEADERS, END_HEADERS | END_STREAM, head.stream, &[0x88])).await;
+    assert_eq!(last.answer().await.status(), 200);
+}
+
+#[tokio::test]
+async fn who_waits_on_a_connection_that_is_left_goes_to_the_next() {
+    let orders = raw_upstream("orders");
+    // What is wanted quickly comes first.
+    let text = r#"
+        server.workers = 1
+        service.orders.http2 = true
+        [[api]]
+        name = "shop"
+        services = ["orders"]
+        [api.routing]
+        plugin = "versions"
+        [api.routing.settings]
+        [[api.routing.settings.routes]]
+        path = "/quick"
+        service = "orders"
+        timeout_ms = 300
+        [[api.routing.settings.routes]]
+        path = "/{*rest}"
+        service = "orders"
+    "#;
+    let gateway = setup(text).plugin("versions", &reference("versions")).to(&orders).start();
+    let client = Hearer::connect(gateway.address).await;
+    let quick = client.get("/quick").await;
+    let mut service = orders.accept().await;
+    service.until("SM\r\n\r\n").await;
+    service.write(frame(kind::SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 1])).await;
+    head(&mut service).await;
+    service.frame(|frame| frame.kind == kind::SETTINGS && frame.flags == 1).await.expect("it is known");
+    let _first = client.get("/first").await;
+    in_flight(&gateway, 2).await;
+    let second = client.get("/second").await;
+    in_flight(&gateway, 3).await;
+    assert_eq!(quick.answer().await.status(), 504);
+    let mut next = asked(&orders).await;
+    next.write(frame(kind::HEADERS, END_HEADERS | END_STREAM, 1, &[0x88])).await;
+    assert_eq!(second.answer().await.status(), 200);
 }
 
 #[tokio::test]

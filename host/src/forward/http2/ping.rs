@@ -1,33 +1,14 @@
 //! Whether a service that says nothing is still there.
 
-use std::cell::Cell;
-use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use h2::{Ping, PingPong};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use super::heard::Last;
 use crate::config;
-
-/// When something came last.
-type Last = Rc<Cell<Instant>>;
-
-/// A stream of which it is noted when something came, where that is asked for.
-pub(super) struct Heard<S> {
-    stream: S,
-    last: Option<Last>,
-}
-
-impl<S> Heard<S> {
-    pub(super) fn new(stream: S, noted: bool) -> (Self, Option<Last>) {
-        let last = noted.then(|| Rc::new(Cell::new(Instant::now())));
-        (Self { stream, last: last.clone() }, last)
-    }
-}
 
 /// The pings of a connection: one goes out when nothing has come for a while, whether requests are in flight or not, as the next
 /// request is to find the connection dead, not to find that out.
@@ -71,41 +52,5 @@ impl Pinging {
     /// Until it has been silent for as long as it may.
     fn rest(&mut self) {
         self.sleep.as_mut().reset((self.last.get() + self.rule.after).into());
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if let Some(last) = self.last.as_ref().filter(|_| read.is_ready()) {
-            last.set(Instant::now());
-        }
-        read
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
