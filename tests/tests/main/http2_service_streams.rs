@@ -5,8 +5,9 @@ use gatewright_tests::{Gateway, Hearer, Raw, RawUpstream, gateway, raw_upstream,
 
 use crate::http2_services::asked;
 
-const SHOP: &str = "server.workers = 1\nservice.orders.http2 = true\n[[api]]\nname = \"shop\"\nservice = \"orders\"\n";
-const POST: &str = "POST / HTTP/1.1\r\nhost: shop.example\r\ntransfer-encoding: chunked\r\n\r\n";
+pub(crate) const SHOP: &str =
+    "server.workers = 1\nservice.orders.http2 = true\n[[api]]\nname = \"shop\"\nservice = \"orders\"\n";
+pub(crate) const POST: &str = "POST / HTTP/1.1\r\nhost: shop.example\r\ntransfer-encoding: chunked\r\n\r\n";
 /// RFC 9113, section 7.
 const CANCEL: Option<u32> = Some(8);
 
@@ -130,7 +131,7 @@ async fn a_service_may_take_more_streams_than_it_said_before() {
 }
 
 /// Waits until so many requests are at the service, or wait for it.
-async fn in_flight(gateway: &Gateway, count: usize) {
+pub(crate) async fn in_flight(gateway: &Gateway, count: usize) {
     until("they are in flight", async || (gateway.service("orders").await["in_flight"] == count).then_some(())).await;
 }
 

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use gatewright_tests::frames::{END_HEADERS, END_STREAM, Frame, fields, frame, kind};
-use gatewright_tests::{Gateway, Hearer, Raw, gateway, raw_upstream, reference, setup, until};
+use gatewright_tests::{Gateway, Hearer, Raw, gateway, raw_upstream, reference, setup};
 
 use crate::http2::{GOOD, connect, request};
+use crate::http2_service_streams::{POST, SHOP, in_flight};
 use crate::http2_services::asked;
 
-const SHOP: &str = "server.workers = 1\nservice.orders.http2 = true\n[[api]]\nname = \"shop\"\nservice = \"orders\"\n";
-const POST: &str = "POST / HTTP/1.1\r\nhost: shop.example\r\ntransfer-encoding: chunked\r\n\r\n";
 /// The largest part (RFC 9113, section 4.2).
 const PART: usize = 16 * 1024;
 
@@ -29,11 +28,6 @@ async fn is_served(gateway: &Gateway, service: &mut Raw) {
 /// The next request's head.
 async fn head(service: &mut Raw) -> Frame {
     service.frame(|frame| frame.kind == kind::HEADERS).await.expect("a request")
-}
-
-/// Waits until so many requests are at the service, or wait for it.
-async fn in_flight(gateway: &Gateway, count: usize) {
-    until("they are in flight", async || (gateway.service("orders").await["in_flight"] == count).then_some(())).await;
 }
 
 /// How often the endpoint broke off.
