@@ -100,7 +100,7 @@ fn user_cache() -> Option<PathBuf> {
 pub struct Plugin {
     /// Key sets that it may name; not empty grants the `jwt` interface.
     pub keys: BTreeSet<Arc<str>>,
-    /// The longest one call may take.
+    /// The longest one call may take; the first of a use on each worker 100 ms longer, while its code is cold.
     pub call_time: Duration,
     /// The longest `configure` may take.
     pub configure_time: Duration,
@@ -162,7 +162,12 @@ impl Plugin {
         let configure = Time(Duration::from_millis(1), Duration::from_mins(5));
         Self {
             keys: t.or("keys", "Key sets that it may name.", vec![], &keys).into_iter().collect(),
-            call_time: t.or("call_time", "The longest one call may take.", Duration::from_millis(5), &CALL),
+            call_time: t.or(
+                "call_time",
+                "The longest one call may take; the first of a use on each worker 100 ms longer.",
+                Duration::from_millis(5),
+                &CALL,
+            ),
             configure_time: t.or(
                 "configure_time",
                 "The longest `configure` may take.",

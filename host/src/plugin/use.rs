@@ -292,12 +292,13 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Asks the plugin; tells what the call did beside its answer.
+    /// Asks the plugin, which may take so long; tells what the call did beside its answer.
     pub(super) fn call(
         &mut self,
         r#use: &Use,
         view: &View<'_>,
         texts: &Texts<'_>,
+        time: Duration,
     ) -> (Result<Outcome, Failure>, Trace) {
         let declaration = &r#use.declaration;
         let values: SmallVec<[Option<&str>; 8]> = texts.iter().map(Option::as_deref).collect();
@@ -310,7 +311,7 @@ impl Instance {
             body: view.body_for(declaration).map(|body| &body[..]),
             all_headers: declaration.all_headers.then_some(&fields[..]),
         };
-        self.ask(view.id, request, r#use.host.call_time)
+        self.ask(view.id, request, time)
     }
 
     /// Asks the plugin about the request of this id, which may take so long; tells what the call did beside its answer.
