@@ -32,7 +32,7 @@ mod retry;
 mod upgrade;
 mod version;
 
-use answer::{Answer, Cause};
+use answer::Cause;
 pub use explain::{Explained, explain};
 use outgoing::Ending;
 pub use outgoing::{Exchange, Outgoing};
@@ -237,8 +237,10 @@ async fn attempt(
                 return Err(Fault::unsent(Refusal::NoConnection(cause)));
             }
         };
-        let answer = send(&mut connection, outbound, interim, time.of_try)?.await;
-        match answer {
+        let Some(request) = spoken(&connection, outbound) else {
+            return Err(Fault::last(Refusal::Broken("the authority is none of HTTP/2".into())));
+        };
+        match connection.send(request, interim.map(Interim::ear), time.of_try).await {
             Some(Ok(response)) => {
                 match response.status().as_u16() {
                     status @ 400.. if settings.is_failure(status) => lease.report(Outcome::Status, Instant::now()),
@@ -270,18 +272,10 @@ async fn attempt(
     }
 }
 
-/// Sends the request as the connection speaks.
-fn send<'c>(
-    connection: &'c mut Connection,
-    outbound: &mut Option<http::Request<Body>>,
-    interim: Option<&Interim>,
-    until: Instant,
-) -> Result<impl Future<Output = Option<Answer>> + use<'c>, Fault> {
-    let spoken = outbound.as_mut().and_then(|request| version::speak(request, connection.http2()));
-    let Some(request) = spoken.and(outbound.take()) else {
-        return Err(Fault::last(Refusal::Broken("the authority is none of HTTP/2".into())));
-    };
-    Ok(connection.send(request, interim.map(Interim::ear), until))
+/// Takes the request, as the connection speaks.
+fn spoken(connection: &Connection, outbound: &mut Option<http::Request<Body>>) -> Option<http::Request<Body>> {
+    version::speak(outbound.as_mut()?, connection.http2())?;
+    outbound.take()
 }
 
 /// Tells a client's broken request body from a service's broken response.

@@ -26,6 +26,7 @@ use crate::forward::{Exchange, Outgoing, Pools, forward, worth_holding};
 use crate::limit::{Admission, Caller, Client, Exceeded};
 use crate::log::{AccessLog, Record, Tally};
 use crate::metrics::{Metrics, Outcome, Span};
+use crate::place::boxed;
 use crate::plugin::Verdict;
 use crate::plugin::verdict::Decision;
 use crate::refusal::{Limited, Refusal};
@@ -128,13 +129,13 @@ pub fn handle<B: Into<Coming>>(
     let now = Instant::now();
     let worker = Rc::clone(worker);
     let gateway = Rc::clone(&worker.gateway.borrow());
-    let mut request = Box::new(Request::new(request, Rc::clone(peer)));
+    let mut request = boxed(|| Request::new(request, Rc::clone(peer)));
     request.body.comes_over(&busy);
     let id = request.peer.request_id(&request.head.headers).unwrap_or_else(|| worker.request_id());
-    let mut record = Record::new(&gateway.log, &gateway.nowhere, &request, id, now);
+    let mut exchange = boxed(|| Exchange::new(Record::new(&gateway.log, &gateway.nowhere, &request, id, now), busy));
+    let record = &mut exchange.record;
     record.trace = Trace::of(&request.head.headers, gateway.trace, &record.id, || worker.random());
-    let exchange = Box::new(Exchange::new(record, busy));
-    async move { Ok(Box::pin(answer(&worker, &gateway, request, exchange, now)).await) }
+    async move { Ok(Box::into_pin(boxed(|| answer(&worker, &gateway, request, exchange, now))).await) }
 }
 
 /// What the client gets.

@@ -34,3 +34,4 @@ pub mod files;
 pub mod keys;
 pub mod log;
 pub mod metrics;
+mod place;

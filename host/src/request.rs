@@ -11,6 +11,7 @@ use http_body::Body as _;
 use crate::coming::Coming;
 use crate::cors::Sharing;
 use crate::forward::headers::{Client, Peer};
+use crate::place::boxed;
 use crate::plugin::verdict::{Grant, Identified};
 use crate::plugin::{BodyInput, Verdict, View, Witness};
 use crate::refusal::{Refusal, grpc_media_type};
@@ -96,7 +97,7 @@ impl Request {
         let coming = body.into();
         let body = match coming.is_end_stream() {
             true => Body::Empty,
-            false => Body::Streaming(Box::new(Streaming::new(coming))),
+            false => Body::Streaming(boxed(|| Streaming::new(coming))),
         };
         let (client, address) = (peer.itself(), Rc::clone(&peer.name));
         let grpc = grpc_media_type(&head).cloned();

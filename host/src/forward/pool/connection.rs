@@ -1,6 +1,5 @@
 //! One connection to an endpoint, of either version of HTTP, and how a request is sent on it.
 
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -9,12 +8,14 @@ use http::uri::Scheme;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
+use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
 use crate::coming::Coming;
 use crate::forward::answer::{Answer, Unanswered};
 use crate::forward::http2::{self, Upload};
 use crate::forward::interim::Ear;
+use crate::place::boxed;
 use crate::request::Body;
 
 /// What requests are sent with.
@@ -51,21 +52,18 @@ impl Connection {
         ear: Option<Ear>,
         until: Instant,
     ) -> impl Future<Output = Option<Answer>> + use<'_> {
-        // What is waited with has room for the request.
-        let mut waiting = match &mut self.sender {
+        let waiting = match &mut self.sender {
             Sender::Http1(sender) => {
                 if let Some(ear) = ear {
                     ear.listen(&mut request);
                 }
-                Waiting::Http1(Box::pin(sender.try_send_request(request)))
+                Waiting::Http1 { answer: sender.try_send_request(request) }
             }
-            Sender::Http2 { sender, upload, .. } => Waiting::Http2(Box::pin(sender.send(request, ear, upload))),
+            Sender::Http2 { sender, upload, .. } => {
+                Waiting::Http2 { answer: Box::into_pin(boxed(|| sender.send(request, ear, upload))) }
+            }
         };
-        let timer = &mut self.timer;
-        poll_fn(move |cx| match waiting.poll(cx) {
-            Poll::Ready(answer) => Poll::Ready(Some(answer)),
-            Poll::Pending => poll_until(timer, until, cx).map(|()| None),
-        })
+        Sent { waiting, timer: &mut self.timer, until }
     }
 
     /// What is left of the request's body goes on without this, as [`Upload::leave`] says.
@@ -86,22 +84,50 @@ impl Connection {
     }
 }
 
-/// A request that waits for its response.
-enum Waiting<'c> {
-    Http1(Waited<'c, Result<Response<Incoming>, TrySendError<Request<Body>>>>),
-    Http2(Waited<'c, Answer>),
+pin_project! {
+    /// A request on its way, until its time is over.
+    struct Sent<'c, F> {
+        #[pin]
+        waiting: Waiting<'c, F>,
+        timer: &'c mut Pin<Box<Sleep>>,
+        until: Instant,
+    }
 }
 
-type Waited<'c, T> = Pin<Box<dyn Future<Output = T> + 'c>>;
+impl<F: Future<Output = Answered>> Future for Sent<'_, F> {
+    type Output = Option<Answer>;
 
-impl Waiting<'_> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
-        match self {
-            Self::Http1(answer) => match ready!(answer.as_mut().poll(cx)) {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Answer>> {
+        let this = self.project();
+        match this.waiting.poll(cx) {
+            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+            Poll::Pending => poll_until(this.timer, *this.until, cx).map(|()| None),
+        }
+    }
+}
+
+pin_project! {
+    /// A request that waits for its response.
+    #[project = Waited]
+    enum Waiting<'c, F> {
+        Http1 { #[pin] answer: F },
+        Http2 { answer: Pin<Box<dyn Future<Output = Answer> + 'c>> },
+    }
+}
+
+/// What hyper says of a request.
+type Answered = Result<Response<Incoming>, TrySendError<Request<Body>>>;
+
+impl<F: Future<Output = Answered>> Future for Waiting<'_, F> {
+    type Output = Answer;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+        match self.project() {
+            Waited::Http1 { answer } => match ready!(answer.poll(cx)) {
                 Ok(response) => Poll::Ready(Ok(response.map(Coming::Http1))),
                 Err(fault) => Poll::Ready(Err(Unanswered::from(fault))),
             },
-            Self::Http2(answer) => answer.as_mut().poll(cx),
+            Waited::Http2 { answer } => answer.as_mut().poll(cx),
         }
     }
 }
