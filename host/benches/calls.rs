@@ -89,7 +89,8 @@ impl Asked {
         let file = plugins().join(format!("{}.wasm", used.plugin));
         let bytes = std::fs::read(&file)
             .with_context(|| format!("{}; `cargo xtask guests` builds the plugins", file.display()))?;
-        let version = Arc::new(engine.load(Arc::clone(&used.plugin), &bytes, Sha256::digest(&bytes).into())?);
+        let digest = Sha256::digest(&bytes).into();
+        let version = Arc::new(engine.load(Arc::clone(&used.plugin), bytes.into(), digest)?);
         let name = UseName { api: Arc::clone(&api.name), stage, index: 0 };
         let host = config.plugin.get(&used.plugin).context("the plugin has settings")?;
         let (shared, instances) = Use::prepare(engine, &version, name, used, host, Arc::new(BTreeMap::new()), 1)?;

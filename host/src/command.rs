@@ -81,7 +81,8 @@ impl Loaded {
         let cache = plugins.and_then(|plugins| plugins.cache.clone());
         let stack_bytes = plugins.map_or(config::Plugins::STACK_BYTES, |plugins| plugins.stack_bytes);
         let engine = Engine::new(cache, stack_bytes, Arc::default())?;
-        let version = engine.load(file.name(), &bytes, Sha256::digest(&bytes).into())?;
+        let digest = Sha256::digest(&bytes).into();
+        let version = engine.load(file.name(), bytes.into(), digest)?;
         if let Some(config) = config {
             control::check_pin(config, &version).map_err(anyhow::Error::msg)?;
         }

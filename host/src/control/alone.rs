@@ -62,7 +62,7 @@ fn from_folder(config: &Config, engine: &Engine) -> BTreeMap<Arc<str>, Arc<Versi
     for event in Folder::new(&config.plugins).scan_now() {
         let (name, loaded) = match event {
             Event::Seen { name, bytes, digest, .. } if super::uses(config).any(|(_, used)| used.plugin == name) => {
-                let loaded = engine.load(Arc::clone(&name), &bytes, digest).map_err(|fault| fault.to_string());
+                let loaded = engine.load(Arc::clone(&name), bytes, digest).map_err(|fault| fault.to_string());
                 (name, loaded.and_then(|version| check_pin(config, &version).map(|()| version)))
             }
             Event::Refused { name, reason } => (name, Err(reason.to_string())),

@@ -1,20 +1,20 @@
 //! Compiled code on disk, so that a plugin that was compiled once is live at once.
 //!
 //! An entry's name says what it was compiled from (the file's digest, the engine and its settings) and what it holds (the
-//! digest of the compiled code). The folder must belong to us and be closed to others, and an entry that does not hold what
-//! its name says is thrown away: code that is loaded here runs outside of the sandbox.
+//! BLAKE3 of the compiled code: of a large plugin that is megabytes, which a swap waits for). The folder must belong to us and be
+//! closed to others, and an entry that does not hold what its name says is thrown away: code that is loaded here runs outside of
+//! the sandbox.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::hash::{Hash, Hasher};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::SystemTime;
 
 use rustix::fs::OFlags;
-use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -98,7 +98,7 @@ impl Cache {
 
     fn write(&self, prefix: &str, code: &[u8]) -> io::Result<()> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let held = hex(&Sha256::digest(code));
+        let held = hex(blake3::hash(code).as_bytes());
         let draft = self.folder.join(format!(".{}-{}", std::process::id(), NUMBER.fetch_add(1, Relaxed)));
         let written = OpenOptions::new()
             .write(true)
@@ -146,15 +146,9 @@ fn read(path: &Path, held: &str) -> io::Result<()> {
     if !about.is_file() || !ours || about.len() > MOST_ENTRY_BYTES {
         return Err(io::Error::other("not a file of ours"));
     }
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            count => hasher.update(buffer.get(..count).unwrap_or_default()),
-        }
-    }
-    if hex(&hasher.finalize()) != held {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(&mut file)?;
+    if hex(hasher.finalize().as_bytes()) != held {
         return Err(io::Error::other("damaged"));
     }
     // So that pruning knows what is used; where it fails, the entry is compiled again some day.

@@ -13,6 +13,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::engine::{Engine, LoadFault, Version};
 
 mod priority;
@@ -34,7 +36,7 @@ pub struct Source {
     /// The plugin's name.
     pub name: Arc<str>,
     /// The whole file.
-    pub bytes: Arc<[u8]>,
+    pub bytes: Bytes,
     /// The SHA-256 of these bytes.
     pub digest: [u8; 32],
     /// When the last change of the file was noticed.

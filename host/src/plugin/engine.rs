@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::metrics::Metrics;
+use bytes::Bytes;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
@@ -18,6 +18,7 @@ use super::clock::{Clock, Ticking};
 use super::compile::Source;
 use super::v0_1::{self, Exports};
 use super::{Stage, Use, wasi};
+use crate::metrics::Metrics;
 
 /// The stack of every thread that calls plugins: twice what `plugins.stack` may be, for the host has frames of its own.
 pub const STACK_BYTES: usize = 4 << 20;
@@ -147,8 +148,8 @@ impl Engine {
     ///
     /// # Errors
     /// The file is no component, or exports no stage.
-    pub fn load(&self, name: Arc<str>, bytes: &[u8], digest: [u8; 32]) -> Result<Version, LoadFault> {
-        let source = Source { name, bytes: bytes.into(), digest, noticed: std::time::Instant::now() };
+    pub fn load(&self, name: Arc<str>, bytes: Bytes, digest: [u8; 32]) -> Result<Version, LoadFault> {
+        let source = Source { name, bytes, digest, noticed: std::time::Instant::now() };
         self.cached(&source).unwrap_or_else(|| self.compile(&source).inspect(|version| self.keep(version)))
     }
 
@@ -313,6 +314,7 @@ fn settings(stack_bytes: usize) -> Config {
         .epoch_interruption(true)
         .max_wasm_stack(stack_bytes)
         .cranelift_opt_level(OptLevel::Speed)
+        .generate_address_map(false)
         .parallel_compilation(false)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(16))
         .memory_init_cow(true);

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use crate::config::Plugins;
@@ -44,7 +45,7 @@ pub enum Event {
         /// The file's name without `.wasm`.
         name: Arc<str>,
         /// The whole file.
-        bytes: Arc<[u8]>,
+        bytes: Bytes,
         /// The SHA-256 of these bytes.
         digest: [u8; 32],
         /// When the last change of the file was noticed: the way from there to live is what people wait for.
