@@ -3,6 +3,7 @@
 //! A *version* is one file's content, compiled. A *use* is one stage of one API with one configuration; it has one instance
 //! per worker. What a plugin says is checked and translated into [`verdict`]s before anybody sees it.
 
+mod allowance;
 mod bounds;
 mod cache;
 mod capabilities;

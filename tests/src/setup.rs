@@ -182,8 +182,6 @@ pub(crate) fn complete(text: &str, places: &[Place], voice: Voice) -> Table {
             default(&mut table, "keys.demo.secret_file", SECRET_FILE.into());
             default(&mut table, "plugin.jwt.keys", Value::Array(vec!["demo".into()]));
         }
-        default(&mut table, &format!("plugin.{name}.call_time"), "2s".into());
-        default(&mut table, &format!("plugin.{name}.configure_time"), "10s".into());
     }
     table
 }

@@ -100,9 +100,9 @@ fn user_cache() -> Option<PathBuf> {
 pub struct Plugin {
     /// Key sets that it may name; not empty grants the `jwt` interface.
     pub keys: BTreeSet<Arc<str>>,
-    /// The longest one call may take; the first of a use on each worker 100 ms longer, while its code is cold.
+    /// The longest one call may run, in time of the processor: what keeps it from running is not held against it.
     pub call_time: Duration,
-    /// The longest `configure` may take.
+    /// The longest `configure` may run, in time of the processor.
     pub configure_time: Duration,
     /// The most linear memory of one instance.
     pub memory_bytes: usize,
@@ -164,13 +164,13 @@ impl Plugin {
             keys: t.or("keys", "Key sets that it may name.", vec![], &keys).into_iter().collect(),
             call_time: t.or(
                 "call_time",
-                "The longest one call may take; the first of a use on each worker 100 ms longer.",
+                "The longest one call may run, in time of the processor.",
                 Duration::from_millis(5),
                 &CALL,
             ),
             configure_time: t.or(
                 "configure_time",
-                "The longest `configure` may take.",
+                "The longest `configure` may run, in time of the processor.",
                 Duration::from_secs(1),
                 &configure,
             ),

@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use http::{HeaderName, HeaderValue};
 use wasmtime::{Result, bail, format_err};
 
+use super::allowance::Allowance;
 use super::bounds::{Lines, MOST_LINE_BYTES, Memory, cut};
 use super::v0_1::bindings::gatewright::policy::{clock, identity, inputs, jwt, log, random, types, verdicts};
 use super::{BodyInput, Declaration, Failure, Input, Stage};
@@ -34,6 +35,7 @@ pub(super) struct State {
     verifiers: Vec<(Arc<keys::KeySet>, keys::Verifier)>,
     pub(super) trace: Trace,
     pub(super) memory: Memory,
+    pub(super) allowance: Allowance,
     /// The id of the request that it was asked about last; none: it was only configured so far.
     pub(super) request: Option<HeaderValue>,
     lines: Lines,
@@ -67,7 +69,14 @@ impl Trace {
 }
 
 impl State {
-    pub(super) fn new(plugin: Arc<str>, api: Arc<str>, stage: Stage, keys: GrantedKeys, memory: Memory) -> Self {
+    pub(super) fn new(
+        plugin: Arc<str>,
+        api: Arc<str>,
+        stage: Stage,
+        keys: GrantedKeys,
+        memory: Memory,
+        allowance: Allowance,
+    ) -> Self {
         Self {
             plugin,
             api,
@@ -78,6 +87,7 @@ impl State {
             verifiers: Vec::new(),
             trace: Trace::default(),
             memory,
+            allowance,
             request: None,
             lines: Lines::new(Instant::now()),
         }
@@ -143,6 +153,12 @@ impl State {
             tracing::Level::INFO => tracing::info!(target: "plugin", plugin, api, stage, request, message),
             _ => tracing::debug!(target: "plugin", plugin, api, stage, request, message),
         }
+    }
+}
+
+impl AsMut<Allowance> for State {
+    fn as_mut(&mut self) -> &mut Allowance {
+        &mut self.allowance
     }
 }
 

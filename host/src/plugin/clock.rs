@@ -1,7 +1,7 @@
 //! The clock of all plugins: it counts the time of their calls, and stands still while nobody calls.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::thread::Thread;
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ struct Needed {
     now: AtomicU64,
     /// The last tick that somebody needs.
     until: AtomicU64,
+    /// How many need every tick.
+    holds: AtomicUsize,
     /// Whether the thread may be asleep without an end.
     still: AtomicBool,
 }
@@ -60,15 +62,28 @@ impl Drop for Clock {
 impl Needed {
     /// Waits for the next tick, or until somebody needs one.
     fn wait(&self, now: u64) {
-        if now < self.until.load(SeqCst) {
+        if self.is_needed(now) {
             return std::thread::sleep(TICK);
         }
         self.still.store(true, SeqCst);
         // Who needed it before that did not wake this thread. One tick too many does no harm.
-        if now >= self.until.load(SeqCst) {
+        if !self.is_needed(now) {
             std::thread::park();
         }
         self.still.store(false, SeqCst);
+    }
+
+    fn is_needed(&self, now: u64) -> bool {
+        now < self.until.load(SeqCst) || self.holds.load(SeqCst) > 0
+    }
+}
+
+/// Keeps the clock ticking for as long as it is there.
+pub(super) struct Held(Arc<Needed>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.holds.fetch_sub(1, SeqCst);
     }
 }
 
@@ -87,6 +102,17 @@ impl Ticking {
             return;
         }
         self.needed.until.fetch_max(last.saturating_add(SPARE_TICKS), SeqCst);
+        self.wake();
+    }
+
+    /// Has the clock tick until this is dropped.
+    pub(super) fn hold(&self) -> Held {
+        self.needed.holds.fetch_add(1, SeqCst);
+        self.wake();
+        Held(Arc::clone(&self.needed))
+    }
+
+    fn wake(&self) {
         if self.needed.still.swap(false, SeqCst) {
             self.thread.unpark();
         }
@@ -121,6 +147,26 @@ mod tests {
         }
         // Three times what was needed and spared, and what it ticked at the start and each time it was woken.
         assert!(ticks(&ticking) <= 3 * (5 + MOST_AHEAD + SPARE_TICKS + 2) + 2, "{}", ticks(&ticking));
+    }
+
+    #[test]
+    fn it_ticks_for_as_long_as_it_is_held() {
+        let engine = wasmtime::Engine::default();
+        let clock = Clock::start(&engine).expect("a thread");
+        let ticking = clock.ticking();
+        for _ in 0..3 {
+            while !ticking.needed.still.load(SeqCst) {
+                std::thread::yield_now();
+            }
+            let (held, before) = (ticking.hold(), ticks(&ticking));
+            while ticks(&ticking) < before + 2 * SPARE_TICKS {
+                std::thread::yield_now();
+            }
+            drop(held);
+        }
+        while !ticking.needed.still.load(SeqCst) {
+            std::thread::yield_now();
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A use on one worker: remembered verdicts, and else the worker's own instance.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -17,17 +17,11 @@ use super::verdict::{Answered, Decision, Identified, Verdict};
 use super::witness::Witness;
 use crate::config;
 
-/// What the first call of a use on a worker may take beside its time: the code and the memory that it needs, the host's too, have
-/// to come near first, which on a machine that is busy starting has taken longer than all of its time.
-const COLD: Duration = Duration::from_millis(100);
-
 /// A use on one worker.
 pub struct Local {
     /// What all workers share.
     pub shared: Arc<Use>,
     instance: RefCell<Option<Instance>>,
-    /// What the next call may take beside its time.
-    cold: Cell<Duration>,
     /// Where the plugin promised that its verdicts may be remembered, and the operator lets them be.
     recall: Option<RefCell<Recall>>,
 }
@@ -56,7 +50,7 @@ impl Local {
         let most = promised.map_or(Duration::ZERO, |promised| promised.min(shared.host.remember));
         let recalls = || shared.engine.metrics.recalls(&shared.version.name, worker);
         let recall = (!most.is_zero()).then(|| RefCell::new(Recall::new(most, recalls())));
-        Self { shared, instance: RefCell::new(instance), cold: Cell::new(COLD), recall }
+        Self { shared, instance: RefCell::new(instance), recall }
     }
 
     /// Who is calling? Only for uses of the auth stage.
@@ -204,8 +198,7 @@ impl Local {
         let shared = &*self.shared;
         let kept = self.instance.borrow_mut().take();
         kept.map_or_else(|| shared.restart(), Ok).and_then(|mut instance| {
-            let time = shared.host.call_time + self.cold.take();
-            let (answer, trace) = instance.call(shared, view, texts, time);
+            let (answer, trace) = instance.call(shared, view, texts);
             if answer.is_ok() && shared.host.isolation == config::Isolation::Reused {
                 *self.instance.borrow_mut() = Some(instance);
             }

@@ -10,9 +10,9 @@ use http::HeaderValue;
 use smallvec::SmallVec;
 use wasmtime::{Store, Trap, WasmBacktrace};
 
+use super::allowance::Allowance;
 use super::bounds::{Footprint, Memory, line};
 use super::capabilities::{GrantedKeys, State, Trace};
-use super::clock::{TICK, Ticking};
 use super::engine::{Engine, Linked, LoadFault, Version};
 use super::inputs::{Texts, View};
 use super::offload::{Offload, Pool};
@@ -167,31 +167,34 @@ impl Use {
 
     /// A new configured instance.
     fn start(&self) -> Result<(Instance, Declaration), UseFault> {
-        let failed = |failure| UseFault::Failed { name: self.name.clone(), failure };
         let state = State::new(
             Arc::clone(&self.version.name),
             Arc::clone(&self.name.api),
             self.name.stage,
             Arc::clone(&self.keys),
             Memory::new(&self.host, &self.footprint),
+            Allowance::new(self.engine.ticking()),
         );
-        let ticking = self.engine.ticking();
         let mut store = Store::new(self.engine.raw(), state);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(self.host.answer_bytes);
-        let time = ticks(self.host.configure_time);
-        store.set_epoch_deadline(time);
-        ticking.go_on(time);
-        let guest = self.linked.pre.instantiate(&mut store).map_err(|fault| failed(classify(&fault, store.data())))?;
-        let misfit = |fault| LoadFault::Stage { stage: self.name.stage, reason: line(&format!("{fault:#}")) };
-        let functions = self.linked.exports.load(&mut store, &guest).map_err(misfit)?;
-        match functions.configure(&mut store, &self.settings) {
-            Ok(Ok(())) => {}
-            Ok(Err(reason)) => return Err(UseFault::Refused { name: self.name.clone(), reason: line(&reason) }),
-            Err(fault) => return Err(failed(classify(&fault, store.data()))),
-        }
+        Allowance::bind(&mut store);
+        let functions = Allowance::bound(&mut store, self.host.configure_time, |store| self.configure(store))?;
         let declaration = store.data_mut().serve();
-        Ok((Instance { store, functions, ticking }, declaration))
+        Ok((Instance { store, functions }, declaration))
+    }
+
+    fn configure(&self, store: &mut Store<State>) -> Result<Functions, UseFault> {
+        let failed =
+            |fault, state: &State| UseFault::Failed { name: self.name.clone(), failure: classify(&fault, state) };
+        let guest = self.linked.pre.instantiate(&mut *store).map_err(|fault| failed(fault, store.data()))?;
+        let misfit = |fault| LoadFault::Stage { stage: self.name.stage, reason: line(&format!("{fault:#}")) };
+        let functions = self.linked.exports.load(&mut *store, &guest).map_err(misfit)?;
+        match functions.configure(&mut *store, &self.settings) {
+            Ok(Ok(())) => Ok(functions),
+            Ok(Err(reason)) => Err(UseFault::Refused { name: self.name.clone(), reason: line(&reason) }),
+            Err(fault) => Err(failed(fault, store.data())),
+        }
     }
 
     /// A new instance in place of one that was thrown away.
@@ -253,10 +256,6 @@ impl Use {
     }
 }
 
-fn ticks(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX / 2).saturating_add(1)
-}
-
 fn classify(fault: &wasmtime::Error, state: &State) -> Failure {
     match fault.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => Failure::Time,
@@ -288,17 +287,15 @@ fn reason(fault: &wasmtime::Error) -> String {
 pub struct Instance {
     store: Store<State>,
     functions: Functions,
-    ticking: Ticking,
 }
 
 impl Instance {
-    /// Asks the plugin, which may take so long; tells what the call did beside its answer.
+    /// Asks the plugin; tells what the call did beside its answer.
     pub(super) fn call(
         &mut self,
         r#use: &Use,
         view: &View<'_>,
         texts: &Texts<'_>,
-        time: Duration,
     ) -> (Result<Outcome, Failure>, Trace) {
         let declaration = &r#use.declaration;
         let values: SmallVec<[Option<&str>; 8]> = texts.iter().map(Option::as_deref).collect();
@@ -311,10 +308,10 @@ impl Instance {
             body: view.body_for(declaration).map(|body| &body[..]),
             all_headers: declaration.all_headers.then_some(&fields[..]),
         };
-        self.ask(view.id, request, time)
+        self.ask(view.id, request, r#use.host.call_time)
     }
 
-    /// Asks the plugin about the request of this id, which may take so long; tells what the call did beside its answer.
+    /// Asks the plugin about the request of this id, for which it may run so long; tells what the call did beside its answer.
     pub(super) fn ask(
         &mut self,
         id: &HeaderValue,
@@ -325,10 +322,8 @@ impl Instance {
         state.request = Some(id.clone());
         state.trace = Trace::default();
         state.memory.denied = false;
-        let time = ticks(time);
-        self.store.set_epoch_deadline(time);
-        self.ticking.go_on(time);
-        let answer = self.functions.call(&mut self.store, request);
+        let Self { store, functions } = self;
+        let answer = Allowance::bound(store, time, |store| functions.call(store, request));
         let answer = answer.unwrap_or_else(|fault| Err(classify_call(&fault, self.store.data())));
         (answer, self.store.data().trace)
     }

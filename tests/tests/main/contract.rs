@@ -201,24 +201,3 @@ async fn a_plugin_has_a_log_a_clock_and_randomness() {
         assert_eq!(marks, ["one", "shop", "routing", &*id]);
     }
 }
-
-/// Takes 20 ms for its first call, and for ever for all others.
-const SLOW_AT_FIRST: &str = r#"
-    (import "gatewright:policy/clock@0.1.0" "now" (func $now (result f64)))
-    (global $called (mut i32) (i32.const 0))
-    (func $route (result i32) (local $end f64)
-        (if (global.get $called) (then (loop $for-ever (br $for-ever))))
-        (global.set $called (i32.const 1))
-        (local.set $end (f64.add (call $now) (f64.const 20)))
-        (loop $wait (br_if $wait (f64.lt (call $now) (local.get $end))))
-        (call $respond (i32.const 200) (i32.const 4096) (i32.const 0)))
-"#;
-
-#[tokio::test]
-async fn the_first_call_may_take_longer_and_the_next_may_not() {
-    let text = format!("server.workers = 1\nplugin.one.call_time = \"5ms\"\n{ROUTED}");
-    let gateway = setup(&text).to(&upstream("orders")).plugin("one", &guest(SLOW_AT_FIRST)).start();
-    gateway.get("/").await.is(200);
-    gateway.get("/").await.is(503);
-    assert_eq!(gateway.metric(r#"gatewright_plugin_failures_total{plugin="one",kind="time"}"#).await, 1.0);
-}
