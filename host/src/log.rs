@@ -38,7 +38,7 @@ pub fn finish() {
     [&*ACCESS, &*EVENTS].into_iter().for_each(|outlet| outlet.flush(LAST_LINES));
 }
 
-/// Lines that were dropped because nobody read them fast enough, by log, since the process began.
+/// Lines that were dropped, by log, since the process began: nobody read them fast enough, or they could not be written.
 #[must_use]
 pub fn dropped() -> [(&'static str, u64); 2] {
     [("access", ACCESS.dropped()), ("events", EVENTS.dropped())]

@@ -25,6 +25,7 @@ pub struct Command {
     environment: Vec<(String, String)>,
     sockets: Vec<std::net::TcpListener>,
     log_is_read: bool,
+    disk_is_full: bool,
 }
 
 /// How a process ended.
@@ -49,7 +50,8 @@ impl Command {
     /// Of this binary.
     #[must_use]
     pub fn of(binary: &'static str) -> Self {
-        Self { binary: Path::new(binary), environment: Vec::new(), sockets: Vec::new(), log_is_read: true }
+        let binary = Path::new(binary);
+        Self { binary, environment: Vec::new(), sockets: Vec::new(), log_is_read: true, disk_is_full: false }
     }
 
     /// With this variable in its environment.
@@ -70,6 +72,13 @@ impl Command {
     #[must_use]
     pub fn with_an_unread_log(mut self) -> Self {
         self.log_is_read = false;
+        self
+    }
+
+    /// What it writes to standard output, once it serves, goes to a disk that is full.
+    #[must_use]
+    pub fn on_a_full_disk(mut self) -> Self {
+        self.disk_is_full = true;
         self
     }
 
@@ -138,9 +147,13 @@ impl Command {
     pub async fn start_with(&self, folder: TempDir, file: &Path) -> Program {
         let mut command = self.command();
         command.args(["run", "--config"]).arg(file);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let output = match self.disk_is_full {
+            true => std::fs::File::options().write(true).open("/dev/full").unwrap().into(),
+            false => Stdio::piped(),
+        };
+        let mut child = command.stdout(output).stderr(Stdio::piped()).spawn().unwrap();
         let (reading, read) = watch::channel(self.log_is_read);
-        let output = lines(child.stdout.take().unwrap(), read.clone());
+        let output = child.stdout.take().map_or_else(|| unbounded_channel().1, |output| lines(output, read.clone()));
         let mut errors = BufReader::new(child.stderr.take().unwrap()).lines();
         let address = listening(&mut errors, "listening").await;
         let admin = listening(&mut errors, "admin listening").await;

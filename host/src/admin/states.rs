@@ -49,7 +49,7 @@ impl States {
 }
 
 fn logs(encoder: &mut DescriptorEncoder) -> fmt::Result {
-    let help = "Lines that were dropped because the log was not read fast enough.";
+    let help = "Lines that were dropped: the log was not read fast enough, or could not be written.";
     let mut family = encoder.encode_descriptor("log_lines_dropped", help, None, MetricType::Counter)?;
     for (log, lines) in crate::log::dropped() {
         ConstCounter::new(lines).encode(family.encode_family(&[("log", log)])?)?;

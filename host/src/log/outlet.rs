@@ -1,6 +1,6 @@
 //! Writes a log on a thread of its own, so that one that nobody reads holds up no request.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -48,8 +48,7 @@ impl Outlet {
             },
         };
         self.waiting_bytes.fetch_sub(bytes, Relaxed);
-        let count = refused.iter().filter(|byte| **byte == b'\n').count();
-        self.dropped.fetch_add(count as u64, Relaxed);
+        self.dropped.fetch_add(count(&refused), Relaxed);
     }
 
     /// Lines that were dropped.
@@ -87,19 +86,15 @@ impl Write for &Outlet {
 }
 
 /// Writes for as long as the outlet lives, and says it when lines were dropped.
-fn write(
-    name: &str,
-    mut sink: impl Write,
-    messages: &Receiver<Message>,
-    waiting_bytes: &AtomicUsize,
-    dropped: &AtomicU64,
-) {
+fn write(name: &str, sink: impl Write, messages: &Receiver<Message>, waiting_bytes: &AtomicUsize, dropped: &AtomicU64) {
+    let mut pen = Pen { name, sink, torn: false, fails: false };
     let mut told = 0;
     while let Ok(message) = messages.recv() {
         match message {
             Message::Lines(lines) => {
-                // Nothing can be done, and nobody told, where the sink is gone.
-                let _ = sink.write_all(&lines).and_then(|()| sink.flush());
+                let unwritten = pen.write(&lines);
+                dropped.fetch_add(unwritten, Relaxed);
+                told += unwritten;
                 waiting_bytes.fetch_sub(lines.len(), Relaxed);
             }
             Message::Flush(done) => {
@@ -112,6 +107,62 @@ fn write(
             told = now;
         }
     }
+}
+
+/// Writes lines where that can be done.
+struct Pen<'a, W> {
+    name: &'a str,
+    sink: W,
+    /// Whether what was written last is the beginning of a line.
+    torn: bool,
+    /// Whether it cannot be done at present.
+    fails: bool,
+}
+
+impl<W: Write> Pen<'_, W> {
+    /// Writes whole lines; answers how many of them were not. The first one is told, and so is the end of it: where this is the
+    /// log of what is told, whoever looks at the metrics sees it.
+    fn write(&mut self, lines: &[u8]) -> u64 {
+        let (rest, outcome) = self.put(lines);
+        let failed = std::mem::replace(&mut self.fails, outcome.is_err());
+        match outcome {
+            Ok(()) if failed => tracing::info!(log = self.name, "the log is written again"),
+            Err(fault) if !failed => {
+                tracing::warn!(log = self.name, reason = %fault, "lines are dropped: the log cannot be written");
+            }
+            _ => {}
+        }
+        count(rest)
+    }
+
+    /// What is left, and why.
+    fn put<'l>(&mut self, lines: &'l [u8]) -> (&'l [u8], std::io::Result<()>) {
+        let mut rest = lines;
+        let outcome = self.put_all(&mut rest);
+        let written = lines.strip_suffix(rest).unwrap_or_default();
+        self.torn = written.last().map_or(self.torn, |last| *last != b'\n');
+        (rest, outcome)
+    }
+
+    fn put_all(&mut self, rest: &mut &[u8]) -> std::io::Result<()> {
+        if self.torn {
+            self.sink.write_all(b"\n")?;
+            self.torn = false;
+        }
+        while !rest.is_empty() {
+            match self.sink.write(rest) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(bytes) => *rest = rest.get(bytes..).unwrap_or_default(),
+                Err(fault) if fault.kind() == ErrorKind::Interrupted => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        self.sink.flush()
+    }
+}
+
+fn count(lines: &[u8]) -> u64 {
+    lines.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
 #[cfg(test)]
@@ -170,6 +221,45 @@ mod tests {
         let outlet = Outlet::new("test", writer);
         outlet.take(b"lost\n".to_vec());
         outlet.flush(LONG);
-        assert_eq!((outlet.dropped(), outlet.waiting_bytes.load(Relaxed)), (0, 0));
+        assert_eq!((outlet.dropped(), outlet.waiting_bytes.load(Relaxed)), (1, 0));
+    }
+
+    /// A disk with so many bytes left.
+    #[derive(Clone, Default)]
+    struct Disk(Arc<Mutex<(usize, Vec<u8>)>>);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let (left, written) = &mut *self.0.lock().unwrap();
+            if *left == 0 {
+                return Err(ErrorKind::StorageFull.into());
+            }
+            let fit = bytes.len().min(*left);
+            *left -= fit;
+            written.extend_from_slice(&bytes[..fit]);
+            Ok(fit)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_costs_what_does_not_fit_and_nothing_behind_it() {
+        let disk = Disk::default();
+        let outlet = Outlet::new("test", disk.clone());
+        let take = |room: usize, lines: &str| {
+            disk.0.lock().unwrap().0 += room;
+            outlet.take(lines.into());
+            outlet.flush(LONG);
+            outlet.dropped()
+        };
+        assert_eq!(take(8, "one\ntwo\n"), 0);
+        assert_eq!(take(6, "one\ntwo\nthree\n"), 2);
+        assert_eq!(take(0, "four\n"), 3);
+        assert_eq!(take(1, "five\n"), 4, "there is room for the end of what was begun");
+        assert_eq!(take(100, "six\n"), 4);
+        let text = String::from_utf8(disk.0.lock().unwrap().1.clone()).unwrap();
+        assert_eq!(text, "one\ntwo\none\ntw\nsix\n");
     }
 }

@@ -154,3 +154,22 @@ async fn a_log_that_nobody_reads_holds_up_no_request() {
         ended.errors.lines().any(|line| line.contains("lines were dropped") && line.contains("\"log\":\"access\""));
     assert!(told, "{}", ended.errors);
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_log_on_a_full_disk_costs_its_lines_only_and_is_told_once() {
+    const LINES: &str = r#"gatewright_log_lines_dropped_total{log="access"}"#;
+    let orders = upstream("orders");
+    let program = gatewright().on_a_full_disk().start(setup(SHOP).to(&orders)).await;
+    // Lines are written when a worker ticks: the second one may be behind the first.
+    for count in 1..=2 {
+        program.get("/").await.is(200);
+        let dropped = async || program.admin("/metrics").await.is(200).sample(LINES);
+        until("the line is given up", async || (dropped().await >= f64::from(count)).then_some(())).await;
+    }
+    program.terminate();
+    let ended = program.ended().await;
+    assert_eq!(ended.code, Some(0));
+    let told = ended.errors.lines().filter(|line| line.contains("the log cannot be written"));
+    assert_eq!(told.count(), 1, "{}", ended.errors);
+}
