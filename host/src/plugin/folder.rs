@@ -26,6 +26,8 @@ pub use watch::{Watch, watch};
 
 /// The first scan waits at most this much longer than the quiet time for files that are still being written.
 const MOST_FIRST_WAIT: Duration = Duration::from_secs(1);
+/// The memory of a file that was read is kept for the next one if it is no larger.
+const MOST_SPARE_BYTES: usize = 8 << 20;
 
 /// The folder and what is known of its files.
 #[derive(Debug)]
@@ -35,6 +37,9 @@ pub struct Folder {
     most_bytes: u64,
     files: BTreeMap<OsString, File>,
     fault: Option<FolderFault>,
+    /// The file that was read last. When everybody else is done with it, its memory is room for the next one: memory that is new
+    /// has to be cleared by the system first, and of a large plugin that takes longer than all the rest of its swap.
+    spare: Bytes,
 }
 
 /// What happened in the folder.
@@ -125,6 +130,7 @@ impl Folder {
             most_bytes: plugins.file_bytes,
             files: BTreeMap::new(),
             fault: None,
+            spare: Bytes::new(),
         }
     }
 
@@ -172,7 +178,7 @@ impl Folder {
         for (look, file) in names.into_iter().map(look).collect::<Vec<_>>() {
             events.extend(match look::named(&file) {
                 Named::Other => None,
-                Named::Refused(name, reason) => self.file(file, name).refuse(reason),
+                Named::Refused(name, reason) => file_of(&mut self.files, file, name).refuse(reason),
                 Named::Plugin(name) => self.step(file, name, look, Moment { now, wall, touched }),
             });
         }
@@ -211,15 +217,11 @@ impl Folder {
         });
     }
 
-    fn file(&mut self, file: OsString, name: Arc<str>) -> &mut File {
-        self.files.entry(file).or_insert(File { name, progress: Progress::New, told: Told::Nothing })
-    }
-
     /// Goes on with one file: waits for its quiet, then takes it.
     fn step(&mut self, file: OsString, name: Arc<str>, look: Look, moment: Moment<'_>) -> Option<Event> {
         let (quiet, most_bytes) = (self.quiet, self.most_bytes);
         let touched = moment.touched.get(&file).copied();
-        let known = self.file(file, name);
+        let known = file_of(&mut self.files, file, name);
         let (path, stamp) = match look {
             Look::File(path, stamp) => (path, stamp),
             // The next scan finds it gone.
@@ -241,9 +243,26 @@ impl Folder {
         if moment.now.saturating_duration_since(since) < quiet {
             return None;
         }
-        let taken = look::take(&path, stamp, most_bytes);
-        known.settle(taken, stamp, since, moment.now)
+        let taken = look::take(&path, stamp, most_bytes, room(std::mem::take(&mut self.spare)));
+        let event = known.settle(taken, stamp, since, moment.now);
+        if let Some(Event::Seen { bytes, .. }) = &event
+            && bytes.len() <= MOST_SPARE_BYTES
+        {
+            self.spare = bytes.clone();
+        }
+        event
     }
+}
+
+fn file_of(files: &mut BTreeMap<OsString, File>, file: OsString, name: Arc<str>) -> &mut File {
+    files.entry(file).or_insert(File { name, progress: Progress::New, told: Told::Nothing })
+}
+
+/// The memory of a file that nobody needs any more.
+fn room(spare: Bytes) -> Vec<u8> {
+    let Ok(mut room) = spare.try_into_mut() else { return Vec::new() };
+    room.clear();
+    room.into()
 }
 
 impl File {

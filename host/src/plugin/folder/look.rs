@@ -166,9 +166,9 @@ pub enum Taken {
 }
 
 /// Reads the file that was looked at, whole, once, and only if nobody changes it meanwhile. Never blocks on what is no
-/// file.
-pub fn take(path: &Path, stamp: Stamp, most: u64) -> Taken {
-    match read(path, stamp, most) {
+/// file. `room` is memory for it: an empty vector with any capacity.
+pub fn take(path: &Path, stamp: Stamp, most: u64, room: Vec<u8>) -> Taken {
+    match read(path, stamp, most, room) {
         Ok(taken) => taken,
         Err(fault) if fault.kind() == io::ErrorKind::NotFound => Taken::Changed,
         // It was no link a moment ago.
@@ -177,7 +177,7 @@ pub fn take(path: &Path, stamp: Stamp, most: u64) -> Taken {
     }
 }
 
-fn read(path: &Path, stamp: Stamp, most: u64) -> io::Result<Taken> {
+fn read(path: &Path, stamp: Stamp, most: u64, mut bytes: Vec<u8>) -> io::Result<Taken> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let mut file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
     let is_same = |file: &File| file.metadata().map(|now| now.is_file() && Stamp::of(&now) == stamp);
@@ -187,7 +187,7 @@ fn read(path: &Path, stamp: Stamp, most: u64) -> io::Result<Taken> {
     if stamp.bytes > most {
         return Ok(Taken::Refused(FileFault::TooLong { bytes: stamp.bytes, most }));
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(stamp.bytes).unwrap_or_default());
+    bytes.reserve_exact(usize::try_from(stamp.bytes).unwrap_or_default());
     // One more, to see that there is no more.
     (&mut file).take(stamp.bytes.saturating_add(1)).read_to_end(&mut bytes)?;
     match bytes.len() as u64 == stamp.bytes && is_same(&file)? {

@@ -125,6 +125,26 @@ fn a_file_is_seen_once_when_it_was_quiet() {
 }
 
 #[test]
+fn what_was_handed_over_stays_as_it_was_whatever_is_read_next() {
+    let mut world = World::new();
+    let mut read = |content: &str| {
+        world.write("a.wasm", content);
+        world.scan();
+        world.now += QUIET;
+        match world.scan().as_slice() {
+            [Event::Seen { bytes, .. }] => bytes.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let held = [read("first"), read("2nd"), read("the third")];
+    let place = held[2].as_ptr();
+    assert_eq!(held, ["first", "2nd", "the third"]);
+    drop(held);
+    let next = read("4th");
+    assert_eq!((&*next, next.as_ptr()), (&b"4th"[..], place), "where nobody needs it its memory is room");
+}
+
+#[test]
 fn each_piece_of_a_slow_writer_starts_the_quiet_time_again() {
     let mut world = World::new();
     let mut file = fs::File::create(world.at("a.wasm")).expect("created");
@@ -311,14 +331,14 @@ fn a_file_that_changes_between_look_and_read_waits_again() {
     let root = world.at("").canonicalize().expect("there");
     let Look::File(path, stamp) = look::look(&root, root.join("a.wasm")) else { panic!("a file") };
     world.write("a.wasm", "12");
-    assert!(matches!(look::take(&path, stamp, MOST), Taken::Changed));
+    assert!(matches!(look::take(&path, stamp, MOST, Vec::new()), Taken::Changed));
     fs::remove_file(&path).expect("removed");
-    assert!(matches!(look::take(&path, stamp, MOST), Taken::Changed));
+    assert!(matches!(look::take(&path, stamp, MOST, Vec::new()), Taken::Changed));
     symlink("/dev/zero", &path).expect("a link");
-    assert!(matches!(look::take(&path, stamp, MOST), Taken::Changed));
+    assert!(matches!(look::take(&path, stamp, MOST, Vec::new()), Taken::Changed));
     fs::remove_file(&path).expect("removed");
     mknodat(CWD, &path, FileType::Fifo, Mode::RUSR, 0).expect("a FIFO");
-    assert!(matches!(look::take(&path, stamp, MOST), Taken::Changed), "and a FIFO does not block");
+    assert!(matches!(look::take(&path, stamp, MOST, Vec::new()), Taken::Changed), "and a FIFO does not block");
 }
 
 #[test]
