@@ -123,10 +123,12 @@ impl Desk {
     /// Ready when every plugin that is named serves.
     fn ready(&self) -> Response<Full<Bytes>> {
         let plugins = self.status.plugins(Instant::now());
-        let missing: Vec<&str> = plugins
-            .iter()
-            .filter(|(_, plugin)| plugin.digest.is_none() && plugin.state != "unused")
-            .map(|(name, _)| &**name)
+        let missing = plugins.iter().filter(|(_, plugin)| plugin.is_named && plugin.digest.is_none());
+        let missing: Vec<String> = missing
+            .map(|(name, plugin)| match &plugin.fault {
+                Some(fault) => format!("{name} ({fault})"),
+                None => name.to_string(),
+            })
             .collect();
         match missing.is_empty() {
             true => text(StatusCode::OK, "ok\n"),

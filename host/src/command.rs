@@ -16,12 +16,14 @@ use crate::control;
 use crate::keys::KeySets;
 use crate::plugin::{Engine, Instance, Use, UseFault, UseName, Version};
 
+mod check;
 mod explain;
 mod inspect;
 mod report;
 mod trial;
 mod r#try;
 
+pub use check::check;
 pub use explain::Explain;
 pub use inspect::Inspect;
 pub use r#try::Try;

@@ -47,6 +47,8 @@ enum Change {
     Suspended { used: UseName, digest: [u8; 32] },
     /// The configuration's file may be another.
     Config,
+    /// The operator wants it read again.
+    Again,
     /// The operator wants to stop.
     Stop,
 }
@@ -117,6 +119,10 @@ impl Control {
                 }
                 Change::Suspended { used, digest } => self.suspended(&used, digest, Instant::now()).await,
                 Change::Config => self.reload().await,
+                Change::Again => {
+                    self.text = None;
+                    self.reload().await;
+                }
                 Change::Stop => return,
             }
             self.tell();
@@ -156,15 +162,7 @@ impl Control {
 
     /// Brings a configuration into force, with candidates in place of live versions that do not fit it.
     async fn try_config(&mut self, config: &Arc<Config>) -> Result<(), String> {
-        if config.server.listen != self.config.server.listen || config.server.workers != self.config.server.workers {
-            return Err("`server.listen` and `server.workers` take a restart".into());
-        }
-        if config.admin != self.config.admin || config.plugins != self.config.plugins {
-            return Err("`admin` and `plugins` take a restart".into());
-        }
-        if bound(&config.server) != bound(&self.config.server) {
-            return Err("`server.tls.listen` takes a restart".into());
-        }
+        self.can_go_on(config)?;
         let tls = config.server.tls.as_ref().map(|settings| Tls::load(settings, self.tls.as_deref()));
         let tls = tls.transpose().map_err(|fault| fault.to_string())?.map(Arc::new);
         let outwards = Outwards::load(&config.services, &self.outwards).map_err(|fault| fault.to_string())?;
@@ -213,6 +211,24 @@ impl Control {
         Ok(())
     }
 
+    /// Whether a configuration changes nothing that was settled at the start.
+    fn can_go_on(&self, config: &Config) -> Result<(), String> {
+        let (new, old) = (config, &*self.config);
+        let settled = [
+            ("`server.listen`", new.server.listen == old.server.listen),
+            ("`server.workers`", new.server.workers == old.server.workers),
+            ("`server.tls.listen`", bound(&new.server) == bound(&old.server)),
+            ("`admin`", new.admin == old.admin),
+            ("`plugins`", new.plugins == old.plugins),
+        ];
+        let changed: Vec<&str> = settled.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect();
+        match changed.as_slice() {
+            [] => Ok(()),
+            [one] => Err(format!("{one} takes a restart")),
+            more => Err(format!("{} take a restart", more.join(" and "))),
+        }
+    }
+
     /// Keys that changed reach the verifiers by themselves, and certificates the next handshake: nothing else has to be built
     /// anew.
     fn watch_files(&mut self) {
@@ -252,6 +268,7 @@ impl Control {
         drop(taken);
         let _ = all_taken.recv().await;
         self.terms.send_replace(Terms::new(&config.server, self.tls.clone()));
+        crate::log::set_level(config.log.level);
         self.config = config;
         self.uses = uses;
     }
@@ -262,7 +279,11 @@ impl Control {
         let mut plugins: BTreeMap<Arc<str>, PluginStatus> =
             self.plugins.iter().map(|(name, plugin)| (Arc::clone(name), plugin.status(named.contains(name)))).collect();
         for name in named {
-            plugins.entry(name).or_insert_with(|| PluginStatus { state: "waiting", ..PluginStatus::default() });
+            plugins.entry(name).or_insert_with(|| PluginStatus {
+                state: "waiting",
+                is_named: true,
+                ..PluginStatus::default()
+            });
         }
         self.status.set(plugins, self.uses.values().cloned().collect());
     }

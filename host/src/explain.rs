@@ -193,7 +193,7 @@ impl Service {
     pub(crate) fn new(snapshot: &ServiceSnapshot, key: Option<String>) -> Self {
         Self {
             name: snapshot.name.to_string(),
-            balance: snapshot.algorithm.replace('_', "-"),
+            balance: snapshot.algorithm.to_owned(),
             key,
             in_flight: snapshot.in_flight,
             most_in_flight: snapshot.most_in_flight,

@@ -176,9 +176,10 @@ impl KeySet {
             }
         };
         match next.fault() {
-            Some(fault) if last.fault() != Some(fault) => {
-                tracing::error!(keys = %self.name, %fault, "key source refused")
-            }
+            Some(fault) if last.fault() != Some(fault) => match self.current().is_empty() {
+                true => tracing::error!(keys = %self.name, %fault, "key source refused: there are no keys"),
+                false => tracing::error!(keys = %self.name, %fault, "key source refused: the old keys are kept"),
+            },
             _ => {}
         }
         *last = next;

@@ -5,8 +5,13 @@
 
 use std::cell::RefCell;
 use std::io::IsTerminal;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
+
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, reload};
 
 use crate::config::{self, LogFormat, LogLevel};
 
@@ -23,6 +28,9 @@ pub use record::{Record, Tally};
 const FULL_BYTES: usize = 64 * 1024;
 /// Room for them, and for the line that made them too many.
 const ROOM_BYTES: usize = FULL_BYTES + 1024;
+
+/// What is let through to [`EVENTS`].
+static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 
 /// How long the end of the process waits for its last lines to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -46,17 +54,34 @@ pub fn dropped() -> [(&'static str, u64); 2] {
 
 /// Starts the log of everything that is not a request. Only the first call of a process has an effect.
 pub fn start(log: &config::Log) {
-    let level = match log.level {
-        LogLevel::Error => tracing::Level::ERROR,
-        LogLevel::Warn => tracing::Level::WARN,
-        LogLevel::Info => tracing::Level::INFO,
-        LogLevel::Debug => tracing::Level::DEBUG,
+    let (level, handle) = reload::Layer::new(filter(log.level));
+    let terminal = std::io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt::layer().with_writer(|| &*EVENTS);
+    let events = tracing_subscriber::registry().with(level);
+    let started = match is_json(log.format, terminal) {
+        true => events.with(lines.json().flatten_event(true).with_current_span(false)).try_init(),
+        false => events.with(lines.with_ansi(terminal).with_target(false)).try_init(),
     };
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(|| &*EVENTS);
-    let _ = match is_json(log.format, std::io::stderr().is_terminal()) {
-        true => builder.json().flatten_event(true).with_current_span(false).try_init(),
-        false => builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init(),
-    };
+    if started.is_ok() {
+        LEVEL.get_or_init(|| handle);
+    }
+}
+
+/// Lets through from now on what is of this level at least.
+pub fn set_level(level: LogLevel) {
+    if let Some(known) = LEVEL.get() {
+        // Where it fails the log is gone.
+        let _ = known.modify(|known| *known = filter(level));
+    }
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+    }
 }
 
 fn is_json(format: LogFormat, terminal: bool) -> bool {

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use gatewright::command;
-use gatewright::config::{self, Config};
-use gatewright::tls::{Outwards, Tls};
+use gatewright::config;
+use gatewright::control::{self, Running};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// A request is some dozen allocations, two of them of 8 KiB for what is read next, and what is remembered of callers is many small
 /// ones: the C library's allocator takes longer for both.
@@ -15,7 +16,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// An API gateway and load balancer whose policy is WebAssembly.
 ///
-/// Requests are authenticated, limited, validated, routed and balanced, in this order. Who may call, what is valid and which
+/// Requests are authenticated, limited (by address first of all), validated, routed and balanced, in this order. Who may call, what is valid and which
 /// service gets it is decided by plugins: components in a watched folder, in any language, live a moment after they are
 /// dropped in.
 #[derive(Parser)]
@@ -30,13 +31,15 @@ enum Command {
     /// Run the gateway until SIGTERM or SIGINT; requests in flight are then answered.
     ///
     /// The configuration's file and the plugin folder are watched: a change is applied as a whole or not at all, and never
-    /// costs a request.
+    /// costs a request. SIGHUP has the file read again at once. Other listeners, workers, `[admin]` and `[plugins]` take a
+    /// restart.
     Run {
         /// The configuration, in TOML.
         #[arg(short, long, default_value = "gateway.toml")]
         config: PathBuf,
     },
-    /// Check a configuration and print every fault, each with file, line and key.
+    /// Check a configuration and print every fault, each with file, line and key; and warn of keys, endpoints and plugins that
+    /// are not there.
     Check {
         /// The configuration, in TOML.
         #[arg(short, long, default_value = "gateway.toml")]
@@ -73,7 +76,7 @@ enum Command {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => run(&config),
-        Command::Check { config } => check(&config),
+        Command::Check { config } => command::check(&config),
         Command::Schema { markdown } => {
             print!("{}", if markdown { config::reference() } else { config::schema() });
             ExitCode::SUCCESS
@@ -88,68 +91,94 @@ fn main() -> ExitCode {
     }
 }
 
-fn check(file: &std::path::Path) -> ExitCode {
-    match Config::load(file) {
-        Ok(config) => {
-            if let Some(Err(fault)) = config.server.tls.as_ref().map(|settings| Tls::load(settings, None)) {
-                eprintln!("{}: `server.tls`: {fault}", file.display());
-                return ExitCode::FAILURE;
-            }
-            if let Err(fault) = Outwards::load(&config.services, &Outwards::default()) {
-                eprintln!("{}: `service`: {fault}", file.display());
-                return ExitCode::FAILURE;
-            }
-            let (apis, services) = (config.apis.len(), config.services.len());
-            println!("{}: good ({apis} APIs, {services} services)", file.display());
-            ExitCode::SUCCESS
-        }
-        Err(faults) => {
-            faults.iter().for_each(|fault| eprintln!("{fault}"));
+fn run(file: &std::path::Path) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from);
+    let ended = runtime.and_then(|runtime| runtime.block_on(serve(file)));
+    gatewright::log::finish();
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("{fault:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(file: &std::path::Path) -> ExitCode {
-    let outcome = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from);
-    let stopped = outcome.and_then(|runtime| {
-        use tokio::signal::unix::{SignalKind, signal};
-        // Before the start, so that no signal is lost in between.
-        let (mut term, mut int) = runtime
-            .block_on(async { anyhow::Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)) })?;
-        let running = gatewright::control::start(file)?;
-        for address in &running.addresses {
-            tracing::info!(%address, "listening");
-        }
-        for address in &running.tls_addresses {
-            tracing::info!(%address, "listening with TLS");
-        }
-        if let Some(admin) = running.admin {
-            tracing::info!(address = %admin, "admin listening");
-        }
-        runtime.block_on(async {
+/// Runs a gateway until a signal ends it.
+async fn serve(file: &std::path::Path) -> anyhow::Result<()> {
+    // Before the start, so that no signal is lost in between.
+    let mut signals = Signals::new()?;
+    let Some(running) = start(file, &mut signals).await? else { return Ok(()) };
+    for address in &running.addresses {
+        tracing::info!(%address, "listening");
+    }
+    for address in &running.tls_addresses {
+        tracing::info!(%address, "listening with TLS");
+    }
+    if let Some(admin) = running.admin {
+        tracing::info!(address = %admin, "admin listening");
+    }
+    // A person at a terminal does not wait for load balancers.
+    if signals.end(|| running.reload()).await == End::Soon {
+        running.announce_stop();
+        // Whichever comes first.
+        let _ = tokio::time::timeout(running.linger(), signals.end(|| running.reload())).await;
+    }
+    tracing::info!("stopping: requests in flight are answered");
+    running.stop();
+    Ok(())
+}
+
+/// Starts it, which takes as long as its plugins are compiled; none: it was told to end meanwhile.
+async fn start(file: &std::path::Path, signals: &mut Signals) -> anyhow::Result<Option<Running>> {
+    let (started, starting) = tokio::sync::oneshot::channel();
+    let file = file.to_path_buf();
+    // It ends with the process.
+    std::thread::Builder::new().name("start".into()).spawn(move || drop(started.send(control::start(&file))))?;
+    tokio::select! {
+        running = starting => Ok(Some(running??)),
+        _ = signals.end(|| {}) => Ok(None),
+    }
+}
+
+/// What a process is told by signals.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+    /// Other servers open their logs again.
+    others: [Signal; 2],
+}
+
+/// How a gateway is told to end.
+#[derive(PartialEq)]
+enum End {
+    /// When load balancers have noticed.
+    Soon,
+    Now,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+            others: [signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?],
+        })
+    }
+
+    /// Waits until it is told to end.
+    async fn end(&mut self, reload: impl Fn()) -> End {
+        let [one, other] = &mut self.others;
+        loop {
             tokio::select! {
-                // A person at a terminal does not wait for load balancers.
-                _ = int.recv() => return,
-                _ = term.recv() => {}
+                _ = self.terminate.recv() => return End::Soon,
+                _ = self.interrupt.recv() => return End::Now,
+                _ = self.hang_up.recv() => reload(),
+                _ = one.recv() => tracing::info!("SIGUSR1 means nothing here"),
+                _ = other.recv() => tracing::info!("SIGUSR2 means nothing here"),
             }
-            running.announce_stop();
-            tokio::select! {
-                _ = int.recv() => {}
-                _ = term.recv() => {}
-                () = tokio::time::sleep(running.linger) => {}
-            }
-        });
-        tracing::info!("stopping: requests in flight are answered");
-        running.stop();
-        Ok(())
-    });
-    gatewright::log::finish();
-    match stopped {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => {
-            eprintln!("{fault:#}");
-            ExitCode::FAILURE
         }
     }
 }

@@ -3,7 +3,7 @@
 //! One thread accepts and gives each connection to the worker that has the fewest; from then on no other thread touches it.
 
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ mod taking;
 
 pub use accept::{Accepted, Connections, House, Inbox, Listener, accept, bind};
 pub use activity::Ending;
-pub use descriptors::raise;
+use descriptors::raise;
 pub(crate) use gather::poll_write_parts;
 use http2::{Http2, Requests};
 pub use interim::{Asking, Early, Voice};
@@ -58,6 +58,14 @@ pub struct Terms {
     most: links::Most,
     http2_streams: u32,
     proxy_protocol: bool,
+    /// The most connections of all clients.
+    connections: usize,
+    /// The most connections of one address.
+    connections_per_address: usize,
+    /// How long requests in flight have to end when the gateway does.
+    grace: Duration,
+    /// How long the gateway goes on when it is told to end.
+    pub linger: Duration,
 }
 
 impl Terms {
@@ -77,12 +85,21 @@ impl Terms {
             },
             http2_streams: u32::try_from(server.http2_streams).unwrap_or(u32::MAX),
             proxy_protocol: server.proxy_protocol,
+            connections: raise(server.connections),
+            connections_per_address: server.connections_per_address,
+            grace: server.shutdown,
+            linger: server.linger,
         }
+    }
+
+    /// Whether a peer stands for many clients.
+    fn trusts(&self, peer: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(peer))
     }
 }
 
-/// Serves a worker's connections until no more are accepted; then those in flight have `grace` to end.
-pub async fn serve(worker: Rc<Worker>, mut connections: Connections, terms: watch::Receiver<Terms>, grace: Duration) {
+/// Serves a worker's connections until no more are accepted; then those in flight have a while to end.
+pub async fn serve(worker: Rc<Worker>, mut connections: Connections, terms: watch::Receiver<Terms>) {
     let links = Rc::new(Links::default());
     let ticking = spawn_local(tick(Rc::clone(&worker), Rc::clone(&links)));
     // What was accepted before the end is served: the other side closes only behind it.
@@ -93,6 +110,7 @@ pub async fn serve(worker: Rc<Worker>, mut connections: Connections, terms: watc
         spawn_local(connection(Rc::clone(&worker), (stream, peer, tls), terms, link));
     }
     links.drain();
+    let grace = terms.borrow().grace;
     if tokio::time::timeout(grace, links.ended()).await.is_err() {
         tracing::warn!(connections = links.count(), "connections were cut off: their requests took too long to end");
     }

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use crate::call::Call;
 use crate::connection::Connection;
 use crate::setup::{Setup, Voice, config_file};
-use crate::within;
+use crate::{until, within};
 
 /// The command line of a binary.
 pub struct Command {
@@ -258,6 +258,20 @@ impl Program {
         Connection::http2(self.address).await
     }
 
+    /// Its configuration with one text in place of another comes into force.
+    ///
+    /// # Panics
+    /// It does not.
+    pub async fn replace(&self, old: &str, new: &str) {
+        let applied =
+            async || self.admin("/metrics").await.is(200).sample("gatewright_reloads_total{outcome=\"applied\"}");
+        let (file, before) = (config_file(self.folder.path()), applied().await);
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(old), "{old}: {text}");
+        std::fs::write(&file, text.replace(old, new)).unwrap();
+        until("it is applied", async || (applied().await > before).then_some(())).await;
+    }
+
     /// Drops a plugin into its folder, in one step.
     ///
     /// # Panics
@@ -311,7 +325,11 @@ impl Program {
         self.signal(Signal::INT);
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Sends it this signal.
+    ///
+    /// # Panics
+    /// It has ended already.
+    pub fn signal(&self, signal: Signal) {
         let id = self.child.id().expect("running");
         kill_process(Pid::from_raw(id.try_into().unwrap()).unwrap(), signal).unwrap();
     }

@@ -19,7 +19,7 @@ use crate::config::{Balance, Endpoint, Endpoints};
 pub struct ServiceSnapshot {
     /// Its name in the configuration.
     pub name: Arc<str>,
-    /// `round_robin`, `least_busy`, `random`, `peak_ewma` or `maglev`.
+    /// `round-robin`, `least-busy`, `random`, `peak-ewma` or `maglev`.
     pub algorithm: &'static str,
     /// Requests in flight over all endpoints.
     pub in_flight: usize,
@@ -159,10 +159,10 @@ impl ServiceSnapshot {
         Self {
             name: Arc::clone(&settings.name),
             algorithm: match settings.algorithm {
-                Balance::RoundRobin => "round_robin",
-                Balance::LeastBusy => "least_busy",
+                Balance::RoundRobin => "round-robin",
+                Balance::LeastBusy => "least-busy",
                 Balance::Random => "random",
-                Balance::PeakEwma { .. } => "peak_ewma",
+                Balance::PeakEwma { .. } => "peak-ewma",
                 Balance::Maglev { .. } => "maglev",
             },
             in_flight: service.state().in_flight(),

@@ -343,5 +343,5 @@ fn the_snapshot_shows_each_state() {
     assert_eq!(endpoints[1]["seconds_left"], 10.0);
     assert_eq!(endpoints[1]["failures"]["reset"], 1);
     assert_eq!(endpoints[2]["state"], "healthy");
-    assert_eq!((&shown[0]["algorithm"], &endpoints[2]["weight"]), (&"round_robin".into(), &3.into()));
+    assert_eq!((&shown[0]["algorithm"], &endpoints[2]["weight"]), (&"round-robin".into(), &3.into()));
 }

@@ -106,9 +106,9 @@ impl Api {
 
 /// Reads the hosts and paths, each pair of which no other API may have.
 fn prefixes(t: &mut Table<'_>) -> (Vec<String>, Vec<String>) {
-    let about = "Authorities without a port; `*.example.org` takes all names below; empty: all.";
+    let about = "Authorities without a port; `*.example.org` takes all names below; empty: all. The most specific that has a path for the request comes first.";
     let hosts = t.or("hosts", about, vec![], &List { of: HOST, least: 0 });
-    let about = "Path prefixes of whole segments. The longest that matches has the request.";
+    let about = "Path prefixes of whole segments. Of APIs of one host the longest that matches has the request; where none does, less specific hosts are asked.";
     let paths = t.or("paths", about, vec!["/".into()], &List { of: PATH, least: 1 });
     let everywhere = [String::from("*")];
     for host in if hosts.is_empty() { &everywhere } else { hosts.as_slice() } {

@@ -8,7 +8,10 @@ const HEAD: &str = "# Configuration
 
 Every key that a configuration in TOML may have. `gatewright schema --markdown` writes this page, `gatewright schema` the JSON
 Schema for editors, and `gatewright check` says what is wrong with a file, with line and key. A key that is not listed is a
-fault. A key with neither a default nor *required* may be left out.
+fault. A key with neither a default nor *required* may be left out. Files are looked for from the folder of the configuration's own.
+
+A change of the file is live in a moment, as a whole or not at all. What takes a restart is `server.listen`, `server.workers`,
+`server.tls.listen`, `[admin]` and `[plugins]`: a file that changes one of them is rejected, and all goes on as before.
 ";
 
 /// The whole page.
@@ -31,15 +34,20 @@ impl Section<'_> {
     fn write(&self, page: &mut String) {
         let Some(keys) = self.schema["properties"].as_object() else { return };
         let inner = keys.iter().flat_map(|(key, schema)| self.tables(key, schema)).collect::<Vec<_>>();
-        if !self.heading.is_empty() {
-            let _ = writeln!(page, "\n## `{}`\n", self.heading);
+        let top = self.heading.is_empty();
+        let keys = || keys.iter().filter(|(key, schema)| !top || self.tables(key, schema).is_empty());
+        if keys().next().is_some() {
+            let _ = match top {
+                true => writeln!(page, "\n## Above all tables\n"),
+                false => writeln!(page, "\n## `{}`\n", self.heading),
+            };
             let sentences = [self.description.to_owned(), self.choice()];
             let sentences: Vec<_> = sentences.into_iter().filter(|text| !text.is_empty()).collect();
             if !sentences.is_empty() {
                 let _ = writeln!(page, "{}\n", sentences.join(" "));
             }
             let _ = writeln!(page, "| key | value | default | meaning |\n| --- | --- | --- | --- |");
-            for (key, schema) in keys {
+            for (key, schema) in keys() {
                 let (bounds, meaning) = meaning(schema);
                 let cells = [format!("`{key}`"), value(schema, bounds), self.default(key, schema), meaning.to_owned()];
                 let _ = writeln!(page, "| {} |", cells.join(" | "));

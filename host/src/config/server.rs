@@ -96,7 +96,7 @@ impl Server {
         let local = vec![SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 8080)];
         let traces = Words(&[("continue", Trace::Continue), ("begin", Trace::Begin), ("off", Trace::Off)]);
         let workers = "Worker threads. Default: one per core.";
-        let failed = "The most failed authentications of one address before it is answered 429 at once; `false`: any.";
+        let failed = "The most failed authentications of one address before it is answered 429 at once. Left out, it is on with its own defaults; `false`: any.";
         Self {
             listen: t.or(
                 "listen",

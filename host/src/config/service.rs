@@ -86,14 +86,14 @@ impl Service {
         let endpoints = Endpoints::read(t, name);
         let probe = record(|t| Probe::read(t, name));
         let ejection = OrFalse(record(|t| Some(Ejection::read(t))));
-        let about_ejection = "When an endpoint that fails requests gets none for a while; `false`: never.";
+        let about_ejection = "When an endpoint that fails requests gets none for a while. Left out, it is on with its own defaults; `false`: never.";
         let about_start =
             "How long the share of an endpoint that comes back or is new grows; `0s`: it has all of it at once.";
         let about_enough =
             "Where less of a tier is healthy than this, in percent, the next tier gets a part of the requests.";
         let upgrade = "The longest that an upgraded connection (WebSocket) may be silent both ways.";
         let retry = OrFalse(record(|t| Some(Retry::read(t))));
-        let about_retry = "When a request is tried again, on another endpoint; `false`: never.";
+        let about_retry = "When a request is tried again, on another endpoint. Left out, it is on with its own defaults; `false`: never.";
         let http2 = "Whether it is spoken to in HTTP/2: with TLS if it agrees, without with prior knowledge; upgrades go in HTTP/1.1.";
         let http2 = t.or("http2", http2, false, &Flag);
         let http2_ping = Ping::read(t, http2);

@@ -73,7 +73,7 @@ pub(super) fn socket(text: &str) -> Result<SocketAddr, String> {
         return Err("an IPv6 address stands in brackets: `[::1]:8080`".into());
     }
     match is_domain(host) {
-        true => Err("a name; names are not looked up yet, write its IP address".into()),
+        true => Err("a name where an IP address belongs; the names of services are looked up by `dns`".into()),
         false => Err("not host:port".into()),
     }
 }
@@ -181,6 +181,7 @@ pub(super) fn path(text: &str) -> Result<String, String> {
         match byte {
             b'%' => escape(rest.next(), rest.next())?,
             b'?' | b'#' => return Err("a path ends before `?` and `#`".into()),
+            b'*' => return Err("`*` stands for nothing: a prefix has all that is below it".into()),
             b'!' | b'$'..=b';' | b'=' | b'@'..=b'Z' | b'_' | b'a'..=b'z' | b'~' => {}
             _ => return Err("holds what a path must escape with `%`".into()),
         }

@@ -56,6 +56,7 @@ impl Plugin {
         };
         PluginStatus {
             state,
+            is_named,
             digest: self.live.as_ref().map(|live| live.hex()),
             since: self.since,
             live_after_ms: self.live_after_ms,

@@ -27,6 +27,9 @@ use crate::plugin::{Compiler, Engine, LoadFault, Pool, STACK_BYTES, Source, Vers
 use crate::server::{self, Inbox, Listener, Terms};
 use crate::tls::{Outwards, Tls, TlsFault};
 
+/// A start that takes longer says why.
+const NOTICE: Duration = Duration::from_secs(1);
+
 /// Why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartFault {
@@ -52,14 +55,31 @@ pub struct Running {
     pub tls_addresses: Vec<SocketAddr>,
     /// Where operators look in.
     pub admin: Option<SocketAddr>,
-    /// How long it should go on after [`Running::announce_stop`].
-    pub linger: Duration,
     announced: Arc<AtomicBool>,
+    strings: Strings,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
 }
 
+/// What a gateway that runs is led by.
+struct Strings {
+    changes: mpsc::UnboundedSender<Change>,
+    terms: watch::Receiver<Terms>,
+}
+
 impl Running {
+    /// Has the configuration's file read again, even if it did not change: what it names may have.
+    pub fn reload(&self) {
+        // It may have ended.
+        let _ = self.strings.changes.send(Change::Again);
+    }
+
+    /// How long it should go on after [`Running::announce_stop`].
+    #[must_use]
+    pub fn linger(&self) -> Duration {
+        self.strings.terms.borrow().linger
+    }
+
     /// Lets `/readyz` fail, so that load balancers send no more connections, and goes on as before.
     pub fn announce_stop(&self) {
         self.announced.store(true, Relaxed);
@@ -101,11 +121,14 @@ pub fn start(file: &Path) -> Result<Running, StartFault> {
         list.push(socket.local_addr().map_err(machine)?);
         listeners.push(Listener { socket, tls });
     }
+    for address in passed.iter().filter_map(|socket| socket.local_addr().ok()) {
+        tracing::warn!(%address, "a socket was passed that no `listen` names: nobody answers on it");
+    }
     let desk = config.admin.map(bound).transpose()?;
     let admin = desk.as_ref().map(std::net::TcpListener::local_addr).transpose().map_err(machine)?;
     let (stop, stopped) = watch::channel(false);
     let (ready, is_ready) = std::sync::mpsc::channel();
-    let (stopping, linger) = (Arc::new(AtomicBool::new(false)), config.server.linger);
+    let stopping = Arc::new(AtomicBool::new(false));
     let announced = Arc::clone(&stopping);
     let file = file.to_path_buf();
     let control = std::thread::Builder::new().name("control".into()).spawn(move || {
@@ -117,7 +140,9 @@ pub fn start(file: &Path) -> Result<Running, StartFault> {
     });
     let control = control.map_err(machine)?;
     match is_ready.recv() {
-        Ok(Ok(())) => Ok(Running { addresses, tls_addresses, admin, linger, announced, stop, threads: vec![control] }),
+        Ok(Ok(strings)) => {
+            Ok(Running { addresses, tls_addresses, admin, announced, strings, stop, threads: vec![control] })
+        }
         Ok(Err(fault)) => Err(StartFault::Machine(fault)),
         Err(_) => Err(StartFault::Machine(anyhow::anyhow!("the control thread ended"))),
     }
@@ -152,14 +177,14 @@ struct House {
 }
 
 impl House {
-    fn run(self, ready: &std::sync::mpsc::Sender<anyhow::Result<()>>) -> anyhow::Result<()> {
+    fn run(self, ready: &std::sync::mpsc::Sender<anyhow::Result<Strings>>) -> anyhow::Result<()> {
         // Plugins are configured on threads of its own.
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().thread_stack_size(STACK_BYTES).build()?;
         runtime.block_on(self.live(ready))
     }
 
-    async fn live(self, ready: &std::sync::mpsc::Sender<anyhow::Result<()>>) -> anyhow::Result<()> {
+    async fn live(self, ready: &std::sync::mpsc::Sender<anyhow::Result<Strings>>) -> anyhow::Result<()> {
         let Self { file, config, listeners, tls, outwards, stopping, desk, stopped } = self;
         let metrics = Arc::new(Metrics::default());
         let engine = Engine::new(config.plugins.cache.clone(), config.plugins.stack_bytes, Arc::clone(&metrics))?;
@@ -216,7 +241,6 @@ impl House {
                 updates: receiver,
                 questions: questions.take(),
                 terms: terms_receiver.clone(),
-                grace: config.server.shutdown,
                 metrics: Arc::clone(&metrics),
             })?);
         }
@@ -228,22 +252,16 @@ impl House {
             let desk_of = Desk::new(&metrics, status, services, engine, stopping, asker);
             tokio::spawn(admin::serve(tokio::net::TcpListener::from_std(desk)?, desk_of));
         }
-        let house = server::House {
-            inboxes,
-            metrics,
-            most: server::raise(config.server.connections),
-            most_per_address: config.server.connections_per_address,
-            trusted: config.server.trusted.clone(),
-        };
+        let house = server::House { inboxes, metrics, terms: terms_receiver.clone() };
         let acceptor = acceptor(listeners, house, stopped.clone())?;
         let to = changes.clone();
         control.folder_watch = Some(folder::watch(folder, move |event| drop(to.send(Change::Folder(event))))?);
         control.again();
         let (to, files) = (changes.clone(), move || vec![file.clone()]);
         let _file = files::watch("config-watch", files, move || drop(to.send(Change::Config)))?;
-        tokio::spawn(stop_on(stopped, stopping, changes));
+        tokio::spawn(stop_on(stopped, stopping, changes.clone()));
         // Whoever started us waits for it.
-        let _ = ready.send(Ok(()));
+        let _ = ready.send(Ok(Strings { changes, terms: terms_receiver }));
         control.work(inbox).await;
         for thread in workers.into_iter().chain([acceptor]) {
             // The admin listener goes on answering while requests in flight end.
@@ -335,9 +353,16 @@ impl Control {
             self.compiler.load(Source { name, bytes, digest, noticed });
         }
         let mut fits = BTreeMap::new();
+        let mut notice = Some(Instant::now() + NOTICE);
         while !loading.is_empty() {
-            let Ok(change) = tokio::time::timeout_at(until.into(), inbox.recv()).await else {
-                tracing::warn!(files = loading.len(), "starting without plugins that are still being compiled");
+            let wake = notice.map_or(until, |notice| notice.min(until));
+            let Ok(change) = tokio::time::timeout_at(wake.into(), inbox.recv()).await else {
+                let plugins = loading.iter().map(|name| &**name).collect::<Vec<_>>().join(", ");
+                if notice.take().is_some() && Instant::now() < until {
+                    tracing::info!(plugins, "plugins are being compiled before the gateway serves");
+                    continue;
+                }
+                tracing::warn!(plugins, "starting without plugins that are still being compiled");
                 break;
             };
             // Nothing else can change before the start is over.

@@ -15,6 +15,9 @@ pub struct PluginStatus {
     /// `live`, `failed` (a newer file was rejected), `rolled-back` (a newer one was suspended within its probation), `waiting`
     /// (named, and not there) or `unused`.
     pub state: &'static str,
+    /// Whether the configuration names it.
+    #[serde(skip)]
+    pub is_named: bool,
     /// The digest of the version that serves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,

@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::{LocalSet, spawn_local};
@@ -22,7 +21,6 @@ pub(super) struct Start {
     /// Requests that it is to explain; none: another worker does.
     pub(super) questions: Option<mpsc::Receiver<Question>>,
     pub(super) terms: watch::Receiver<Terms>,
-    pub(super) grace: Duration,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -35,7 +33,7 @@ pub(super) fn spawn(start: Start) -> std::io::Result<std::thread::JoinHandle<()>
 }
 
 async fn work(start: Start) {
-    let Start { index, connections, mut updates, questions, terms, grace, metrics } = start;
+    let Start { index, connections, mut updates, questions, terms, metrics } = start;
     let mut site = Site::new(index, Arc::clone(&metrics));
     let Some(Update { plan, instances, _taken }) = updates.recv().await else { return };
     let gateway = Rc::new(site.build(&plan, instances));
@@ -51,7 +49,7 @@ async fn work(start: Start) {
     };
     let apply = spawn_local(apply);
     let answer = questions.map(|questions| spawn_local(gateway::answer_questions(Rc::clone(&worker), questions)));
-    serve(worker, connections, terms, grace).await;
+    serve(worker, connections, terms).await;
     apply.abort();
     if let Some(answer) = answer {
         answer.abort();

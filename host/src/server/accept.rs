@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
-use crate::config::Cidr;
+use super::Terms;
 use crate::metrics::{Metrics, Open};
 
 /// The listen queue: a burst of connections waits in it.
@@ -136,18 +136,14 @@ pub fn bind(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-/// Where accepted connections go, and how many may be open.
+/// Where accepted connections go.
 pub struct House {
     /// The workers.
     pub inboxes: Vec<Inbox>,
     /// Counts connections.
     pub metrics: Arc<Metrics>,
-    /// The most of all clients.
-    pub most: usize,
-    /// The most of one address.
-    pub most_per_address: usize,
-    /// Peers that stand for many clients: theirs are not counted by address.
-    pub trusted: Vec<Cidr>,
+    /// How many may be open.
+    pub terms: watch::Receiver<Terms>,
 }
 
 /// Accepts on all listeners until `stop` says so, and spreads the connections.
@@ -187,14 +183,17 @@ async fn accept_on(
                 continue;
             }
         };
-        if house.metrics.open() >= house.most as u64 {
-            tracing::debug!(%peer, most = house.most, "too many connections");
+        let (most, most_per_address, trusted) = {
+            let terms = house.terms.borrow();
+            (terms.connections, terms.connections_per_address, terms.trusts(peer.ip()))
+        };
+        if house.metrics.open() >= most as u64 {
+            tracing::debug!(%peer, most, "too many connections");
             continue;
         }
-        let trusted = house.trusted.iter().any(|network| network.contains(peer.ip()));
-        let guest = if trusted { None } else { guests.welcome(peer.ip(), house.most_per_address) };
+        let guest = if trusted { None } else { guests.welcome(peer.ip(), most_per_address) };
         if guest.is_none() && !trusted {
-            tracing::debug!(%peer, most = house.most_per_address, "too many connections of one address");
+            tracing::debug!(%peer, most = most_per_address, "too many connections of one address");
             continue;
         }
         let Some(inbox) = house.inboxes.iter().min_by_key(|inbox| inbox.load.load(Relaxed)) else { return };

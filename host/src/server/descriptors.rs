@@ -7,7 +7,7 @@ const RESERVED: u64 = 128;
 
 /// Raises the soft limit to the hard one, and answers how many client connections fit: each may need one to a service.
 #[must_use]
-pub fn raise(wanted: usize) -> usize {
+pub(super) fn raise(wanted: usize) -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     // Where it cannot be raised, what there is counts.
     let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();

@@ -54,7 +54,7 @@ async fn the_slow_endpoint_is_spared_after_one_answer() {
     let latency = |service: &serde_json::Value, at: usize| service["endpoints"][at]["latency"].as_f64().unwrap();
     let service = gateway.service("orders").await;
     assert!(latency(&service, 0) > latency(&service, 1), "{service}");
-    assert_eq!(service["algorithm"], "peak_ewma");
+    assert_eq!(service["algorithm"], "peak-ewma");
 }
 
 /// That calls of one key meet one endpoint and that not all keys meet the same; which endpoints those are.

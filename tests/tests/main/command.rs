@@ -206,6 +206,32 @@ async fn check_prints_every_fault_with_its_place() {
     let ended = gatewright().run(&["check", "--config", file]).await;
     assert_eq!(ended.code, Some(0), "{}", ended.errors);
     assert!(ended.output.contains("good (1 APIs, 1 services)"), "{}", ended.output);
+    assert!(ended.errors.is_empty(), "{}", ended.errors);
+}
+
+#[tokio::test]
+async fn check_warns_of_what_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.toml");
+    std::fs::write(folder.path().join("short"), "12345").unwrap();
+    let text = r#"
+        keys.gone = { jwks = "gone.json" }
+        keys.short = { secret_file = "short" }
+        service.orders = { endpoints_file = "gone.toml" }
+        plugin.jwt = { keys = ["gone"] }
+        [[api]]
+        name = "shop"
+        service = "orders"
+        auth = [{ plugin = "jwt" }]
+    "#;
+    std::fs::write(&file, text).unwrap();
+    let ended = gatewright().run(&["check", "--config", file.to_str().unwrap()]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.errors);
+    let warnings: Vec<&str> = ended.errors.lines().filter(|line| line.contains(": warning: ")).collect();
+    for what in ["keys.gone", "keys.short", "service.orders.endpoints_file", "plugin jwt"] {
+        assert!(warnings.iter().any(|line| line.contains(what)), "{what}: {}", ended.errors);
+    }
+    assert_eq!(warnings.len(), 4, "{}", ended.errors);
 }
 
 #[tokio::test]

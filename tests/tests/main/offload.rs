@@ -97,9 +97,9 @@ async fn every_stage_may_be_offloaded() {
     let orders = upstream("orders");
     let text = r#"
         keys.demo = { secret_file = "demo.secret" }
-        plugin.jwt = { placement = "offload", keys = ["demo"] }
-        plugin.json-schema = { placement = "offload" }
-        plugin.all = { placement = "offload", isolation = "fresh" }
+        plugin.jwt = { placement = "offload", call_time = "2s", keys = ["demo"] }
+        plugin.json-schema = { placement = "offload", call_time = "2s" }
+        plugin.all = { placement = "offload", call_time = "2s", isolation = "fresh" }
         [[api]]
         name = "shop"
         services = ["orders"]
@@ -125,8 +125,9 @@ async fn every_stage_may_be_offloaded() {
 #[tokio::test]
 async fn an_offloaded_instance_is_kept_or_fresh_as_the_operator_says() {
     let orders = upstream("orders");
-    let text =
-        |isolation: &str| format!("[plugin.one]\nplacement = \"offload\"\nisolation = \"{isolation}\"\n{ROUTED}");
+    let text = |isolation: &str| {
+        format!("[plugin.one]\nplacement = \"offload\"\ncall_time = \"2s\"\nisolation = \"{isolation}\"\n{ROUTED}")
+    };
     let gateway = setup(&text("reused")).to(&orders).plugin("one", &guest(COUNTING)).start();
     for said in ["*", "**", "***"] {
         gateway.get("/").await.is(200).says(said);
@@ -140,7 +141,8 @@ async fn an_offloaded_instance_is_kept_or_fresh_as_the_operator_says() {
 #[tokio::test]
 async fn what_an_offloaded_plugin_said_is_remembered_as_it_promised() {
     let orders = upstream("orders");
-    let text = format!("server = {{ workers = 1 }}\nplugin.one = {{ placement = \"offload\" }}\n{ROUTED}");
+    let text =
+        format!("server = {{ workers = 1 }}\nplugin.one = {{ placement = \"offload\", call_time = \"2s\" }}\n{ROUTED}");
     let one = guest(
         r#"(import "gatewright:policy/verdicts@0.1.0" "remember" (func $remember (param i32)))
         (data (i32.const 4096) "once")
@@ -168,5 +170,5 @@ async fn an_offloaded_plugin_that_keeps_failing_is_suspended_and_tried_again() {
 
 #[tokio::test]
 async fn an_offloaded_plugin_is_swapped_under_load_and_each_answer_is_of_one_version() {
-    swapped(&format!("plugin.one = {{ placement = \"offload\" }}\n{ROUTED}"), 20).await;
+    swapped(&format!("plugin.one = {{ placement = \"offload\", call_time = \"2s\" }}\n{ROUTED}"), 20).await;
 }

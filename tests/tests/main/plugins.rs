@@ -41,6 +41,26 @@ pub(crate) fn swaps(outcome: &str) -> String {
 }
 
 #[tokio::test]
+async fn a_bad_file_that_nothing_names_keeps_nobody_from_being_ready() {
+    let (_orders, gateway) = routed(&says("first"));
+    gateway.drop_in("unused", b"no plugin");
+    gateway.plugin("unused", |plugin| plugin.state == "failed").await;
+    gateway.admin("/readyz").await.is(200);
+    // Nor does a bad one in place of one that serves.
+    gateway.drop_in("one", b"no plugin");
+    gateway.plugin("one", |plugin| plugin.state == "failed").await;
+    gateway.admin("/readyz").await.is(200);
+    gateway.get("/").await.is(200).says("first");
+}
+
+#[tokio::test]
+async fn readiness_tells_why_a_plugin_is_missing() {
+    let gateway = setup(ROUTED).to(&upstream("orders")).plugin("one", b"no plugin").start();
+    let ready = gateway.admin("/readyz").await.is(503).text();
+    assert!(ready.starts_with("plugins are missing: one (not a WebAssembly component"), "{ready}");
+}
+
+#[tokio::test]
 async fn a_plugin_that_is_missing_is_503_until_it_is_dropped_in() {
     let orders = upstream("orders");
     let gateway = setup(ROUTED).to(&orders).start();

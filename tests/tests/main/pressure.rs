@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use gatewright_tests::{Call, Raw, Reply, gateway, setup, until, upstream};
+use rustix::process::Signal;
 
 use crate::command::gatewright;
 
@@ -32,6 +33,60 @@ async fn one_address_has_no_more_connections_than_it_may() {
     })
     .await;
     assert!(is_served(&mut two).await, "those that are open stay");
+}
+
+#[tokio::test]
+async fn another_configuration_bounds_the_next_connection() {
+    let orders = upstream("orders");
+    let gateway = gateway([&orders], SHOP);
+    let (mut one, mut two) = (gateway.raw().await, gateway.raw().await);
+    assert!(is_served(&mut one).await && is_served(&mut two).await);
+    for bound in ["connections_per_address = 2", "connections = 2"] {
+        gateway.configure(&format!("server = {{ {bound} }}\n{SHOP}")).await;
+        until("no more connections", async || gateway.raw().await.end().await.is_empty().then_some(())).await;
+        gateway.configure(SHOP).await;
+        until("more connections", async || gateway.get("/").tried().await.is_ok().then_some(())).await;
+    }
+    gateway.configure(&format!("server = {{ connections_per_address = 1, trusted = [\"127.0.0.1\"] }}\n{SHOP}")).await;
+    gateway.get("/").await.is(200);
+    assert!(is_served(&mut one).await && is_served(&mut two).await, "those that are open stay");
+}
+
+#[tokio::test]
+async fn another_configuration_says_how_long_an_end_may_take() {
+    let orders = upstream("orders");
+    let gate = orders.holds();
+    let program = gatewright().start(setup(SHOP).to(&orders)).await;
+    let call = tokio::spawn(program.get("/").tried());
+    orders.sees_requests(1).await;
+    program.replace("shutdown = \"5s\"", "shutdown = \"100ms\"").await;
+    program.replace("level = \"info\"", "level = \"error\"").await;
+    program.terminate();
+    let ended = program.ended().await;
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.errors.contains("configuration applied"), "{}", ended.errors);
+    assert!(!ended.errors.contains("cut off"), "warnings are not logged any more: {}", ended.errors);
+    assert!(call.await.unwrap().is_err(), "it was cut off");
+    gate.open();
+}
+
+#[tokio::test]
+async fn signals_of_other_servers_end_nothing_and_a_hang_up_reads_the_configuration() {
+    let orders = upstream("orders");
+    let gate = orders.holds();
+    let program = gatewright().start(setup(SHOP).to(&orders)).await;
+    let call = tokio::spawn(program.get("/").into_future());
+    orders.sees_requests(1).await;
+    let applied = r#"gatewright_reloads_total{outcome="applied"}"#;
+    for count in 1..=2 {
+        [Signal::USR1, Signal::USR2, Signal::HUP].into_iter().for_each(|signal| program.signal(signal));
+        let reloads = async || program.admin("/metrics").await.is(200).sample(applied);
+        until("it is read again", async || (reloads().await >= f64::from(count)).then_some(())).await;
+    }
+    gate.open();
+    call.await.unwrap().is(200);
+    program.terminate();
+    assert_eq!(program.ended().await.code, Some(0));
 }
 
 #[tokio::test]

@@ -65,7 +65,7 @@ fn the_edge_is_checked() {
         ("[server]\nlisten = '1.2.3.4:70000'", "2: `server.listen`: a port is at most 65535"),
         (
             "[server]\nlisten = 'a.example:80'",
-            "2: `server.listen`: a name; names are not looked up yet, write its IP address",
+            "2: `server.listen`: a name where an IP address belongs; the names of services are looked up by `dns`",
         ),
         ("[server]\nlisten = '::1:80'", "2: `server.listen`: an IPv6 address stands in brackets: `[::1]:8080`"),
         (
