@@ -193,7 +193,7 @@ impl Time {
 
 fn refuse(unavailable: Unavailable) -> Refusal {
     match unavailable {
-        Unavailable::CircuitOpen => Refusal::CircuitOpen,
+        Unavailable::CircuitOpen => Refusal::CircuitOpen("too many requests in flight".into()),
         Unavailable::NoHealthyEndpoint | Unavailable::NoOtherEndpoint => Refusal::NoEndpoint,
     }
 }
@@ -231,7 +231,9 @@ async fn attempt(
         let (mut connection, reused) = match pool.connection(time.upgrade, time.of_try, now).await {
             Ok(connection) => connection,
             Err(_) if time.shortened && Instant::now() >= time.until => return Err(Fault::last(Refusal::Slow)),
-            Err(ConnectFault::Crowded(_)) => return Err(Fault::last(Refusal::CircuitOpen)),
+            Err(cause @ ConnectFault::Crowded(_)) => {
+                return Err(Fault::last(Refusal::CircuitOpen(cause.to_string())));
+            }
             Err(cause) => {
                 lease.report(Outcome::ConnectFailed, Instant::now());
                 return Err(Fault::unsent(Refusal::NoConnection(cause)));

@@ -66,8 +66,8 @@ pub enum Refusal {
     NoRoom,
     /// No endpoint is healthy.
     NoEndpoint,
-    /// The service has as many requests in flight as it may.
-    CircuitOpen,
+    /// The service has as many requests in flight, or as many connections, as it may.
+    CircuitOpen(String),
     /// No endpoint could be connected to.
     NoConnection(ConnectFault),
     /// The endpoint broke off.
@@ -194,7 +194,7 @@ impl Refusal {
             Self::BodyBroken => (StatusCode::BAD_REQUEST, "The body broke off"),
             Self::NoRoom => (StatusCode::SERVICE_UNAVAILABLE, "Too many bodies at once"),
             Self::NoEndpoint => (StatusCode::SERVICE_UNAVAILABLE, "The service is not available"),
-            Self::CircuitOpen => (StatusCode::SERVICE_UNAVAILABLE, "The service is overloaded"),
+            Self::CircuitOpen(_) => (StatusCode::SERVICE_UNAVAILABLE, "The service is overloaded"),
             Self::NoConnection(_) => (StatusCode::BAD_GATEWAY, "The service cannot be reached"),
             Self::Broken(_) => (StatusCode::BAD_GATEWAY, "The service broke off"),
             Self::Garbled(_) => (StatusCode::BAD_GATEWAY, "The service did not answer as HTTP"),
@@ -227,7 +227,7 @@ impl Refusal {
                 Outcome::Validation
             }
             Self::NoEndpoint
-            | Self::CircuitOpen
+            | Self::CircuitOpen(_)
             | Self::NoConnection(_)
             | Self::Broken(_)
             | Self::Garbled(_)
@@ -246,7 +246,12 @@ impl Refusal {
             Self::Unclear(_, unclear) => Some(unclear.to_string()),
             Self::Limited(limited) => Some(format!("over {}", limited.names.join(", "))),
             Self::NoConnection(cause) => Some(cause.to_string()),
-            Self::Broken(cause) | Self::Garbled(cause) => Some(cause.clone()),
+            Self::Broken(cause) | Self::Garbled(cause) | Self::CircuitOpen(cause) => Some(cause.clone()),
+            Self::NoEndpoint => Some("there is no healthy endpoint".into()),
+            Self::Slow => Some("no answer in the service's time".into()),
+            Self::Late => Some("no end in the API's `request_timeout`".into()),
+            Self::NoRoom => Some("no room for another body".into()),
+            Self::Rejected(_, rejected) if rejected.status.is_server_error() => Some(rejected.message.clone()),
             _ => None,
         }
     }
@@ -320,7 +325,7 @@ impl Refusal {
             Self::FailedTooOften { retry_after } => {
                 headers.insert(header::RETRY_AFTER, (*retry_after).into());
             }
-            Self::NoEndpoint | Self::CircuitOpen | Self::NoRoom | Self::Waiting(_) | Self::Failed(..) => {
+            Self::NoEndpoint | Self::CircuitOpen(_) | Self::NoRoom | Self::Waiting(_) | Self::Failed(..) => {
                 headers.insert(header::RETRY_AFTER, RETRY_SECONDS.into());
             }
             Self::Unclean(Unclean::Connect | Unclean::Trace) => {

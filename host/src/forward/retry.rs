@@ -114,10 +114,10 @@ impl<'a> Tries<'a> {
         if now + pause >= until {
             return None;
         }
-        self.again = None;
-        self.again = Some(self.service.balancer.service().again(rule)?);
         let ask = Ask { tried: &self.tried, affinity: self.affinity, now, random: mix(random) };
         let lease = self.service.balancer.pick(&ask).ok()?;
+        self.again = None;
+        self.again = Some(self.service.balancer.service().again(rule)?);
         self.tried.push(lease.address());
         if outbound.is_none() {
             *outbound = match times + 1 < rule.most {

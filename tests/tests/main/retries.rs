@@ -35,6 +35,21 @@ async fn a_get_whose_connection_breaks_off_is_answered_by_another_endpoint() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_tried_elsewhere_counts_as_no_retry() {
+    for (count, made) in [(1, 0.0), (2, 4.0)] {
+        let orders: Vec<_> = (0..count).map(|_| upstream("orders")).collect();
+        for one in &orders {
+            one.kill().await;
+        }
+        let gateway = gateway(&orders, &shop("on = [\"connect\"]"));
+        for _ in 0..4 {
+            gateway.get("/").await.is(502);
+        }
+        assert_eq!(retries(&gateway, "made").await, made, "{count} endpoints");
+    }
+}
+
+#[tokio::test]
 async fn a_post_that_may_have_been_sent_is_never_sent_twice() {
     let orders = broken_and_well();
     let gateway = gateway(&orders, &shop("on = [\"connect\", \"reset\", \"timeout\", \"500-599\"]"));

@@ -33,7 +33,7 @@ async fn where_no_endpoint_is_healthy_it_says_why_of_each() {
     }
     let explanation = explained(&gateway, get("/", "")).await;
     refused(&explanation, 503, &[]);
-    says(&explanation, "balance", "refused", "not available");
+    says(&explanation, "balance", "refused", "there is no healthy endpoint");
     for endpoint in explanation["service"]["endpoints"].as_array().unwrap() {
         assert_eq!(endpoint["state"], "unhealthy", "{explanation:#}");
         assert!(endpoint["reason"].as_str().unwrap().contains("connect failed"), "{explanation:#}");
