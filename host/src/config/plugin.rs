@@ -66,8 +66,8 @@ impl Plugins {
                      Default: gatewright/compiled in $XDG_CACHE_HOME, else in ~/.cache.";
         let quiet = "How long a file must be unchanged before it is read.";
         let compile = "The longest that compiling one file may take, and that a start waits for all of them. A compile cannot \
-                       be stopped: its file is rejected, and it goes on beside the next with the lowest priority, with at \
-                       most two others.";
+                       be stopped: its file is rejected, it goes on beside the next with the lowest priority, with at most two \
+                       others, and what comes of it is taken if the file is still the newest.";
         let probation = "A version that is suspended this soon after its swap makes place for the one before it; \
                          `0s`: never.";
         let queue = "Calls of one use that may wait for such a thread; more are failures of the kind `overload`.";

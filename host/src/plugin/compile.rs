@@ -2,8 +2,9 @@
 //! low priority.
 //!
 //! One file is compiled at a time, unless it takes long: then the next one is begun beside it. A compile cannot be stopped.
-//! One that takes longer than it may counts as failed: it goes on with the lowest priority, and what it makes is thrown away.
-//! So does one whose file has been replaced meanwhile. At most [`MOST_BESIDE`] may be going on like that; then files that are
+//! One that takes longer than it may counts as failed: it goes on with the lowest priority, and what it makes is taken after all,
+//! for a machine may only have been busy. One whose file has been replaced meanwhile goes on like that too, and what it makes is
+//! thrown away. At most [`MOST_BESIDE`] may be going on like that; then files that are
 //! not in the cache wait until one has ended.
 
 use std::collections::VecDeque;
@@ -133,6 +134,8 @@ enum Pace {
     Prompt,
     /// It takes long.
     Long,
+    /// It took too long, which was told.
+    Late,
     /// Nobody waits for it.
     GivenUp,
 }
@@ -221,10 +224,10 @@ impl Desk {
     /// Minds the compiles that have taken long, or too long.
     fn take_long(&mut self, now: Instant) {
         let mut failed = Vec::new();
-        for running in self.running.iter_mut().filter(|running| running.pace != Pace::GivenUp) {
+        for running in self.running.iter_mut().filter(|running| running.is_due()) {
             let time = now.saturating_duration_since(running.since);
             if time >= self.most_time {
-                running.slow_down(Pace::GivenUp);
+                running.slow_down(Pace::Late);
                 failed.push(running.source.clone());
             } else if time >= PROMPT {
                 running.slow_down(Pace::Long);
@@ -245,12 +248,17 @@ impl Running {
         *self.source.name == *name && self.pace != Pace::GivenUp
     }
 
+    /// Whether it may yet take long, or too long.
+    fn is_due(&self) -> bool {
+        matches!(self.pace, Pace::Prompt | Pace::Long)
+    }
+
     /// When it will have taken long, or too long.
     fn due(&self, most_time: Duration) -> Option<Instant> {
         match self.pace {
             Pace::Prompt => Some(self.since + PROMPT.min(most_time)),
             Pace::Long => Some(self.since + most_time),
-            Pace::GivenUp => None,
+            Pace::Late | Pace::GivenUp => None,
         }
     }
 

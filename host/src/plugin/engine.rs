@@ -80,7 +80,7 @@ pub enum LoadFault {
     #[error("does not link: {0}")]
     Link(String),
     /// It would take too long to compile.
-    #[error("not compiled within {0:?} (`plugins.compile_time`); tried again when the file changes")]
+    #[error("not compiled within {0:?} (`plugins.compile_time`); taken when that has ended")]
     Slow(Duration),
     /// The compiler panicked.
     #[error("the compiler fails on it")]

@@ -108,6 +108,21 @@ async fn nobody_waits_for_a_file_that_was_replaced_while_it_was_compiled() {
 }
 
 #[tokio::test]
+async fn what_is_compiled_too_late_is_taken_after_all() {
+    let orders = upstream("orders");
+    // Nothing is compiled in that time.
+    let text = format!("plugins = {{ cache = false, compile_time = \"1ms\" }}\n{TWO}");
+    let gateway = setup(&text).to(&orders).plugin("one", &says("late")).plugin("two", &says("too")).start();
+    for name in ["one", "two"] {
+        gateway.plugin(name, |plugin| plugin.state == "live").await;
+    }
+    both_say(&gateway, "late", "too").await;
+    gateway.drop_in("one", &says("later"));
+    gateway.serves("one", &says("later")).await;
+    both_say(&gateway, "later", "too").await;
+}
+
+#[tokio::test]
 async fn a_start_does_not_wait_for_a_file_that_compiles_for_too_long() {
     let orders = upstream("orders");
     let text = format!("plugins = {{ cache = false, compile_time = \"2s\" }}\n{TWO}");

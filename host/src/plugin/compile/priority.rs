@@ -13,7 +13,7 @@ fn nice(pace: Pace) -> i32 {
     match pace {
         Pace::Prompt => 5,
         Pace::Long => 10,
-        Pace::GivenUp => 19,
+        Pace::Late | Pace::GivenUp => 19,
     }
 }
 
