@@ -48,6 +48,7 @@ use discovery::{Missing, Search};
 use lease::{Place, Watch};
 use members::Members;
 use probe::Prober;
+pub use probe::is_ours;
 use ready::Ready;
 
 /// The services of one configuration, by name.

@@ -231,9 +231,8 @@ async fn attempt(
         let (mut connection, reused) = match pool.connection(time.upgrade, time.of_try, now).await {
             Ok(connection) => connection,
             Err(_) if time.shortened && Instant::now() >= time.until => return Err(Fault::last(Refusal::Slow)),
-            Err(cause @ ConnectFault::Crowded(_)) => {
-                return Err(Fault::last(Refusal::CircuitOpen(cause.to_string())));
-            }
+            // It is no better elsewhere.
+            Err(cause) if cause.is_ours() => return Err(Fault::last(Refusal::CircuitOpen(cause.to_string()))),
             Err(cause) => {
                 lease.report(Outcome::ConnectFailed, Instant::now());
                 return Err(Fault::unsent(Refusal::NoConnection(cause)));

@@ -66,7 +66,7 @@ pub enum Refusal {
     NoRoom,
     /// No endpoint is healthy.
     NoEndpoint,
-    /// The service has as many requests in flight, or as many connections, as it may.
+    /// The service has as many requests in flight, or as many connections, as it may, or this machine has no more of them.
     CircuitOpen(String),
     /// No endpoint could be connected to.
     NoConnection(ConnectFault),

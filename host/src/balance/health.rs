@@ -10,6 +10,9 @@ pub enum ProbeFailure {
     /// No connection.
     #[error("connect failed: {0}")]
     Connect(String),
+    /// This machine could not ask.
+    #[error("cannot ask: {0}")]
+    Ours(String),
     /// No TLS with who it must be, or none of the protocol that is needed.
     #[error("no tls: {0}")]
     Tls(String),

@@ -1,11 +1,13 @@
 //! Active probes: one task per probed endpoint, on the control runtime, never on a worker.
 
 use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use rustix::io::Errno;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -77,6 +79,7 @@ impl Drop for ProbeTask {
 
 async fn probe_always(endpoint: Weak<EndpointState>, address: SocketAddr, rule: Arc<Probe>, prober: Prober) {
     let mut random = RandomState::new().hash_one(address);
+    let mut told = false;
     loop {
         let Ok(place) = prober.places.acquire().await else { return };
         let Some(tls) = endpoint.upgrade().map(|endpoint| prober.tls.load().of(endpoint.service().name())) else {
@@ -85,7 +88,14 @@ async fn probe_always(endpoint: Weak<EndpointState>, address: SocketAddr, rule: 
         let result = probe(address, &rule, tls.as_deref()).await;
         drop(place);
         let Some(endpoint) = endpoint.upgrade() else { return };
-        endpoint.probed(&rule, result, Instant::now());
+        match &result {
+            Err(ProbeFailure::Ours(reason)) if !told => {
+                tracing::warn!(service = endpoint.service().name(), endpoint = %address, reason, "cannot probe");
+            }
+            Err(ProbeFailure::Ours(_)) => {}
+            _ => endpoint.probed(&rule, result.clone(), Instant::now()),
+        }
+        told = matches!(result, Err(ProbeFailure::Ours(_)));
         drop(endpoint);
         random = mix(random);
         tokio::time::sleep(spread(rule.interval, random)).await;
@@ -105,7 +115,10 @@ fn spread(interval: Duration, random: u64) -> Duration {
 /// Why it is not well, within the rule's timeout.
 pub async fn probe(address: SocketAddr, rule: &Probe, tls: Option<&Outward>) -> Result<(), ProbeFailure> {
     let question = async {
-        let stream = TcpStream::connect(address).await.map_err(|error| ProbeFailure::Connect(error.to_string()))?;
+        let stream = TcpStream::connect(address).await.map_err(|fault| match is_ours(&fault) {
+            true => ProbeFailure::Ours(fault.to_string()),
+            false => ProbeFailure::Connect(fault.to_string()),
+        })?;
         match (&rule.kind, tls) {
             (ProbeKind::Tcp, _) => Ok(()),
             (ProbeKind::Http(question), None) => ask::http(stream, question).await,
@@ -119,6 +132,14 @@ pub async fn probe(address: SocketAddr, rule: &Probe, tls: Option<&Outward>) -> 
         }
     };
     tokio::time::timeout(rule.timeout, question).await.unwrap_or(Err(ProbeFailure::Timeout(rule.timeout)))
+}
+
+/// Whether an attempt to connect failed for what this machine lacks: descriptors or memory. It says nothing about who was to be
+/// connected to. (Ports may be short to one endpoint and not to the next.)
+#[must_use]
+pub fn is_ours(fault: &io::Error) -> bool {
+    let ours = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    fault.raw_os_error().is_some_and(|code| ours.iter().any(|errno| errno.raw_os_error() == code))
 }
 
 async fn shake_hands(tls: &Outward, stream: TcpStream, speaks: Speaks) -> Result<TlsStream<TcpStream>, ProbeFailure> {

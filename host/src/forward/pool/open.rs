@@ -14,6 +14,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::room::{Permit, Placed};
 use super::{Connection, Pool, Sender, Shared};
+use crate::balance;
 use crate::forward::http2;
 use crate::tls::{Outward, Speaks};
 
@@ -42,6 +43,17 @@ pub enum ConnectFault {
     /// judged by.
     #[error("no room for a connection to {0}")]
     Crowded(SocketAddr),
+}
+
+impl ConnectFault {
+    /// Whether it says nothing about the endpoint.
+    pub(in crate::forward) fn is_ours(&self) -> bool {
+        match self {
+            Self::Refused(_, fault) => balance::is_ours(fault),
+            Self::Crowded(_) => true,
+            Self::Slow(_) | Self::Tls(..) | Self::Http1(..) | Self::Http2(..) => false,
+        }
+    }
 }
 
 /// What HTTP can be spoken over.
