@@ -48,6 +48,8 @@ pub struct Streaming {
     stripped: Option<Rc<Stripped>>,
     /// The connection that it comes over; none: it has a length, and so no trailers.
     connection: Option<Ending>,
+    /// The same, which is told when it has come whole.
+    upload: Option<Ending>,
     /// Asks the client for it when it is first read and nothing of it is there.
     asking: Option<Asking>,
     broken: Broken,
@@ -69,7 +71,7 @@ impl Streaming {
     pub(super) fn new(coming: Coming) -> Self {
         let (pause, pace) = (Pause::new(Duration::MAX), Pace::new(0));
         let (left, broken) = (u64::MAX, Broken::default());
-        Self { coming, left, pause, pace, stripped: None, connection: None, asking: None, broken }
+        Self { coming, left, pause, pace, stripped: None, connection: None, upload: None, asking: None, broken }
     }
 }
 
@@ -79,6 +81,9 @@ impl Body {
     pub fn comes_over(&mut self, busy: &Busy) {
         let Self::Streaming(streaming) = self else { return };
         streaming.asking = busy.asking();
+        let upload = busy.ending();
+        upload.uploads(true);
+        streaming.upload = Some(upload);
         if streaming.size_hint().exact().is_none() {
             let connection = busy.ending();
             connection.awaits_trailers(true);
@@ -173,6 +178,9 @@ impl Streaming {
         match Pin::new(&mut self.coming).poll_frame(cx) {
             Poll::Ready(frame) => {
                 self.pause.reset();
+                if let Some(upload) = self.upload.take_if(|_| self.coming.is_end_stream()) {
+                    upload.uploads(false);
+                }
                 let Some(frame) = frame else {
                     if let Some(connection) = &self.connection {
                         connection.awaits_trailers(false);

@@ -46,6 +46,8 @@ pub(super) struct Activity {
     last: AtomicBool,
     /// Whether the body of the request that is being answered may still have trailers.
     in_body: AtomicBool,
+    /// Whether the body of the newest request has not come whole.
+    uploads: AtomicBool,
     /// What waits to be said before an answer.
     pub(super) interim: Interim,
 }
@@ -56,8 +58,8 @@ impl Activity {
         let since = AtomicU64::new(clock.now());
         let (requests, taking) = (AtomicUsize::new(0), Taking::new(least));
         let (in_head, framed, new, last) = (true.into(), false.into(), true.into(), false.into());
-        let (in_body, interim) = (false.into(), Interim::default());
-        Self { clock, requests, in_head, framed, since, new, taking, last, in_body, interim }
+        let (in_body, uploads, interim) = (false.into(), false.into(), Interim::default());
+        Self { clock, requests, in_head, framed, since, new, taking, last, in_body, uploads, interim }
     }
 
     fn mark(&self) {
@@ -98,6 +100,7 @@ impl Activity {
         self.requests.store(self.requests.load(Relaxed) + 1, Relaxed);
         self.in_head.store(false, Relaxed);
         self.new.store(false, Relaxed);
+        self.uploads.store(false, Relaxed);
         InFlight(Arc::clone(self))
     }
 
@@ -109,6 +112,11 @@ impl Activity {
     /// Whether that may still turn out: its body has not come whole.
     pub(super) fn may_be_last(&self) -> bool {
         self.is_last() || self.in_body.load(Relaxed)
+    }
+
+    /// Whether the client may still be sending the body of a request that has its answer.
+    pub(super) fn uploads(&self) -> bool {
+        self.uploads.load(Relaxed)
     }
 
     /// Whether the client has been silent for longer than it may.
@@ -139,6 +147,11 @@ impl Ending {
         if !self.0.framed.load(Relaxed) {
             self.0.last.store(true, Relaxed);
         }
+    }
+
+    /// Whether the request's body is still coming. HTTP/1 only.
+    pub fn uploads(&self, uploads: bool) {
+        self.0.uploads.store(uploads && !self.0.framed.load(Relaxed), Relaxed);
     }
 
     /// Whether it is unknown yet if another may come, because the request's body may have trailers and is still coming. HTTP/1 only.

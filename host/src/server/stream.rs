@@ -4,11 +4,13 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 
 use super::activity::Activity;
@@ -18,6 +20,8 @@ use crate::clean::Scheme;
 
 /// What an HTTP/2 client with prior knowledge says first (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How long what a client still sends is read behind the last answer of its connection.
+const LINGER: Duration = Duration::from_secs(5);
 /// Enough for most heads, so that one read sees all of it.
 const FIRST_BYTES: usize = 4096;
 
@@ -115,11 +119,13 @@ pub(super) struct Stream {
     activity: Arc<Activity>,
     /// Whether all that was written before has been flushed.
     flushed: bool,
+    /// Until when it is read though nothing more is written; none: more may be.
+    lingers: Option<Pin<Box<Sleep>>>,
 }
 
 impl Stream {
     pub(super) fn new(inner: Io, activity: Arc<Activity>) -> Self {
-        Self { inner, first: Bytes::new(), activity, flushed: true }
+        Self { inner, first: Bytes::new(), activity, flushed: true, lingers: None }
     }
 
     /// Reads until it is clear how the client speaks. Has no timer of its own.
@@ -135,6 +141,22 @@ impl Stream {
                 return Ok(if preface { Protocol::Http2 } else { Protocol::Http1 });
             }
         }
+    }
+
+    /// Reads what comes of a body that nobody wants, until the client has seen its answer and closes: if this side closed before,
+    /// that would reset the connection, and the answer might be lost on the way (RFC 9112, section 9.6).
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(end) = &mut self.lingers else { return Poll::Ready(Ok(())) };
+        let mut space = [0; 8 * 1024];
+        while end.as_mut().poll(cx).is_pending() {
+            let mut buffer = ReadBuf::new(&mut space);
+            match ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {}
+                // It has closed, or broken off.
+                _ => break,
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Lets interim responses that wait go first.
@@ -210,6 +232,13 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        if self.lingers.is_none() {
+            ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
+            if !self.activity.uploads() {
+                return Poll::Ready(Ok(()));
+            }
+            self.lingers = Some(Box::pin(sleep(LINGER)));
+        }
+        self.poll_rest(cx)
     }
 }

@@ -4,8 +4,10 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use gatewright_tests::{Call, Raw, Reply, gateway, setup, until, upstream};
+use gatewright_tests::{Call, Raw, Reply, gateway, setup, until, upstream, within};
 use rustix::process::Signal;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::command::gatewright;
 
@@ -208,6 +210,27 @@ async fn a_log_that_nobody_reads_holds_up_no_request() {
     let told =
         ended.errors.lines().any(|line| line.contains("lines were dropped") && line.contains("\"log\":\"access\""));
     assert!(told, "{}", ended.errors);
+}
+
+#[tokio::test]
+async fn whoever_sends_first_and_reads_then_sees_its_answer_too() {
+    let orders = upstream("orders");
+    // Beyond what all buffers on the way take.
+    let body = "x".repeat(8 << 20);
+    let text = "[[api]]\nname = \"shop\"\npaths = [\"/shop\"]\nservice = \"orders\"\nbody = \"1MiB\"\n";
+    let gateway = gateway([&orders], text);
+    for (path, status) in [("/nowhere", 404), ("/shop", 413)] {
+        let sized = format!("content-length: {}\r\n\r\n{body}", body.len());
+        let chunked = format!("transfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+        for rest in [sized, chunked] {
+            let mut client = TcpStream::connect(gateway.address).await.unwrap();
+            let request = format!("POST {path} HTTP/1.1\r\nhost: shop.example\r\n{rest}");
+            within("all of it is taken", client.write_all(request.as_bytes())).await.unwrap();
+            let mut answer = String::new();
+            within("its answer", client.read_to_string(&mut answer)).await.unwrap();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        }
+    }
 }
 
 #[cfg(target_os = "linux")]
