@@ -7,13 +7,14 @@ use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::header::CONNECTION;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Response, Version};
 use tokio::time::{sleep_until, timeout_at};
 
 use crate::api::{Api, Apis};
@@ -68,6 +69,8 @@ pub struct Worker {
     pub pools: Rc<Pools>,
     /// What the process counts.
     pub metrics: Arc<Metrics>,
+    /// Whether the gateway is about to end.
+    leaving: Arc<AtomicBool>,
     random: Cell<u64>,
     /// Room for the next requests' ids: one allocation serves many.
     ids: RefCell<BytesMut>,
@@ -76,11 +79,18 @@ pub struct Worker {
 impl Worker {
     /// A worker with its first configuration.
     #[must_use]
-    pub fn new(index: usize, gateway: Rc<Gateway>, pools: Rc<Pools>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        index: usize,
+        gateway: Rc<Gateway>,
+        pools: Rc<Pools>,
+        metrics: Arc<Metrics>,
+        leaving: Arc<AtomicBool>,
+    ) -> Self {
         let mut seed = [0; 8];
         let seeded = aws_lc_rs::rand::fill(&mut seed).is_ok();
         let seed = if seeded { u64::from_ne_bytes(seed) } else { index as u64 };
-        Self { index, gateway: RefCell::new(gateway), pools, metrics, random: Cell::new(seed), ids: RefCell::default() }
+        let (gateway, random, ids) = (RefCell::new(gateway), Cell::new(seed), RefCell::default());
+        Self { index, gateway, pools, metrics, leaving, random, ids }
     }
 
     /// A number that is random enough for balancing and ids, not for secrets (SplitMix64, Steele et al. 2014).
@@ -174,7 +184,9 @@ async fn answer(
         sharing.write(response.headers_mut());
     }
     response.headers_mut().insert(&REQUEST_ID, id);
-    if response.body().is_last() {
+    // Who is told that the gateway is about to end goes elsewhere with its next request, before it is lost.
+    let leaves = worker.leaving.load(Relaxed) && request.head.version < Version::HTTP_2;
+    if leaves || response.body().is_last() {
         // hyper may have the next request already: without this it would answer it.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }

@@ -53,7 +53,7 @@ pub(crate) async fn alone(mut config: Config) -> anyhow::Result<Worker> {
     let mut site = Site::new(0, Arc::clone(&metrics));
     let instances = prepared.instances.into_iter().filter_map(|(name, mut list)| Some((name, list.pop()?))).collect();
     let gateway = Rc::new(site.build(&plan, instances));
-    Ok(Worker::new(0, gateway, Rc::clone(&site.pools), metrics))
+    Ok(Worker::new(0, gateway, Rc::clone(&site.pools), metrics, Arc::default()))
 }
 
 /// The plugins that the configuration names, as far as their files are some.

@@ -242,6 +242,7 @@ impl House {
                 questions: questions.take(),
                 terms: terms_receiver.clone(),
                 metrics: Arc::clone(&metrics),
+                leaving: Arc::clone(&stopping),
             })?);
         }
         control.first(first, &mut inbox).await;

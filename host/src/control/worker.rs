@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::{LocalSet, spawn_local};
@@ -22,6 +23,7 @@ pub(super) struct Start {
     pub(super) questions: Option<mpsc::Receiver<Question>>,
     pub(super) terms: watch::Receiver<Terms>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) leaving: Arc<AtomicBool>,
 }
 
 /// Starts a worker; it ends when no more connections are accepted and its requests have ended.
@@ -33,11 +35,11 @@ pub(super) fn spawn(start: Start) -> std::io::Result<std::thread::JoinHandle<()>
 }
 
 async fn work(start: Start) {
-    let Start { index, connections, mut updates, questions, terms, metrics } = start;
+    let Start { index, connections, mut updates, questions, terms, metrics, leaving } = start;
     let mut site = Site::new(index, Arc::clone(&metrics));
     let Some(Update { plan, instances, _taken }) = updates.recv().await else { return };
     let gateway = Rc::new(site.build(&plan, instances));
-    let worker = Rc::new(Worker::new(index, gateway, Rc::clone(&site.pools), metrics));
+    let worker = Rc::new(Worker::new(index, gateway, Rc::clone(&site.pools), metrics, leaving));
     drop((plan, _taken));
     let apply = {
         let worker = Rc::clone(&worker);

@@ -146,9 +146,17 @@ async fn readiness_fails_first_and_connections_are_taken_meanwhile() {
     let shop = setup(&format!("server = {{ linger = \"1h\" }}\n{SHOP}")).to(&orders);
     let program = gatewright().start(shop).await;
     program.admin("/readyz").await.is(200);
+    let (kept, streams) = (program.http1().await, program.http2().await);
+    assert_eq!(kept.get("/").await.is(200).field("connection"), None);
+    streams.get("/").await.is(200);
     program.terminate();
     until("readiness fails", async || (program.admin("/readyz").await.status == 503).then_some(())).await;
     program.get("/").await.is(200);
+    // Who has a connection is told to open the next one elsewhere.
+    assert_eq!(kept.get("/").await.is(200).field("connection"), Some("close"));
+    for _ in 0..2 {
+        assert_eq!(streams.get("/").await.is(200).field("connection"), None);
+    }
     // Whoever cannot wait asks again.
     program.terminate();
     assert_eq!(program.ended().await.code, Some(0));
