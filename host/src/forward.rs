@@ -94,6 +94,9 @@ impl Service {
     }
 }
 
+/// How often a service of HTTP/2 may say of one request that it has done nothing of it.
+const MOST_REFUSALS: u32 = 3;
+
 /// Sends a request to an endpoint and answers the response's head; its body follows as the client reads it.
 ///
 /// It is tried again elsewhere where the service's `retry` says so: one that never left whatever it is, one that may have left
@@ -227,6 +230,7 @@ async fn attempt(
     exchange: &mut Exchange,
 ) -> Result<Response<Coming>, Fault> {
     let broken_off = outbound.as_ref().and_then(|request| request.body().broken());
+    let mut refused = 0;
     loop {
         let (mut connection, reused) = match pool.connection(time.upgrade, time.of_try, now).await {
             Ok(connection) => connection,
@@ -254,8 +258,15 @@ async fn attempt(
             Some(Err(unanswered)) => {
                 *outbound = unanswered.unsent;
                 match outbound {
+                    // The service has done nothing of it, and says so: it may be asked again, on another connection if it ends this.
+                    Some(_) if unanswered.cause.is_unprocessed() && refused < MOST_REFUSALS => {
+                        refused += 1;
+                        if !unanswered.cause.is_refused() {
+                            pool.leave(&connection);
+                        }
+                    }
                     // A connection that died while it was idle: not the endpoint's fault, and nothing was sent.
-                    Some(_) if reused => pool.leave(&connection),
+                    Some(_) if reused && !unanswered.cause.is_unprocessed() => pool.leave(&connection),
                     Some(_) => {
                         lease.report(Outcome::Reset, Instant::now());
                         return Err(Fault::unsent(Refusal::Broken(unanswered.cause.said())));

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use h2::Reason;
 use http::{Request, Response};
 use hyper::client::conn::TrySendError;
 
@@ -51,6 +52,19 @@ impl Cause {
             Self::Body(fault) => Some(fault),
             Self::Http2(_) | Self::Left | Self::Silent => None,
         }
+    }
+
+    /// Whether the service says that it has done nothing of the request: it ends the connection and has not come to this stream, or
+    /// it refuses the stream (RFC 9113, sections 6.8 and 8.7).
+    pub(super) fn is_unprocessed(&self) -> bool {
+        let Self::Http2(fault) = self else { return false };
+        let ends = fault.is_go_away() && fault.reason() == Some(Reason::NO_ERROR);
+        fault.is_remote() && (ends || self.is_refused())
+    }
+
+    /// Whether the service refuses the stream, and may take the next one.
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(self, Self::Http2(fault) if fault.is_reset() && fault.reason() == Some(Reason::REFUSED_STREAM))
     }
 
     /// Whether what came is no HTTP.

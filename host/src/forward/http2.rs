@@ -138,7 +138,11 @@ impl Sender {
     /// Sends a request as soon as the service takes another stream, and waits for its response; `ear` hears what is said before.
     /// What is left of its body is sent on behind this, as `upload`. The stream is reset where this is dropped before its end.
     pub(super) async fn send(&self, request: Request<Body>, ear: Option<Ear>, upload: &mut Option<Upload>) -> Answer {
-        let (response, rest) = self.begin(request).await?;
+        let again = again(&request);
+        let (response, rest) = match self.begin(request).await {
+            Ok(begun) => begun,
+            Err(Unanswered { cause, unsent }) => return Err(Unanswered { cause, unsent: unsent.or(again) }),
+        };
         if let Some((body, stream)) = rest {
             *upload = Upload::begin(body, stream).await.map_err(Cause::Body)?;
         }
@@ -148,7 +152,11 @@ impl Sender {
                 let coming = Coming::of_stream(body, &head.headers);
                 Ok(Response::from_parts(head, coming))
             }
-            Err(fault) => Err(self.cause(fault, upload.as_mut()).await.into()),
+            Err(fault) => {
+                let cause = self.cause(fault, upload.as_mut()).await;
+                let unsent = again.filter(|_| cause.is_unprocessed());
+                Err(Unanswered { cause, unsent })
+            }
         }
     }
 
@@ -218,6 +226,22 @@ async fn answered(mut response: ResponseFuture, ear: Option<Ear>) -> Result<Resp
         Pin::new(&mut response).poll(cx)
     })
     .await
+}
+
+/// The request once more, for the case that the service does nothing of it: where its body is not one that is still coming.
+fn again(request: &Request<Body>) -> Option<Request<Body>> {
+    let body = match request.body() {
+        Body::Empty => Body::Empty,
+        Body::Held(held) => Body::Held(held.clone()),
+        Body::Streaming(_) => return None,
+    };
+    let mut again = Request::new(body);
+    again.method_mut().clone_from(request.method());
+    again.uri_mut().clone_from(request.uri());
+    again.headers_mut().clone_from(request.headers());
+    *again.version_mut() = request.version();
+    *again.extensions_mut() = request.extensions().clone();
+    Some(again)
 }
 
 /// Says how long a request's body is, where nobody does; that it is empty only where one would be expected.
