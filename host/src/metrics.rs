@@ -78,7 +78,7 @@ impl Outcome {
 pub enum Span {
     /// All auth plugins.
     Auth,
-    /// All limits, waiting not counted.
+    /// All limits, with the waiting of those that delay.
     Limit,
     /// All validation plugins, reading a body included.
     Validation,
