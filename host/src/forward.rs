@@ -258,15 +258,16 @@ async fn attempt(
             Some(Err(unanswered)) => {
                 *outbound = unanswered.unsent;
                 match outbound {
-                    // The service has done nothing of it, and says so: it may be asked again, on another connection if it ends this.
+                    // A connection that has come to its end, while it was idle or before this request's turn: not the endpoint's
+                    // fault, and nothing was done of it.
+                    Some(_) if reused && !unanswered.cause.is_refused() => pool.leave(&connection),
+                    // The service says that it has done nothing of it.
                     Some(_) if unanswered.cause.is_unprocessed() && refused < MOST_REFUSALS => {
                         refused += 1;
                         if !unanswered.cause.is_refused() {
                             pool.leave(&connection);
                         }
                     }
-                    // A connection that died while it was idle: not the endpoint's fault, and nothing was sent.
-                    Some(_) if reused && !unanswered.cause.is_unprocessed() => pool.leave(&connection),
                     Some(_) => {
                         lease.report(Outcome::Reset, Instant::now());
                         return Err(Fault::unsent(Refusal::Broken(unanswered.cause.said())));

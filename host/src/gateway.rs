@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use http::header::CONNECTION;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Response, Version};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 use tokio::time::{sleep_until, timeout_at};
 
 use crate::api::{Api, Apis};
@@ -184,8 +184,10 @@ async fn answer(
         sharing.write(response.headers_mut());
     }
     response.headers_mut().insert(&REQUEST_ID, id);
-    // Who is told that the gateway is about to end goes elsewhere with its next request, before it is lost.
-    let leaves = worker.leaving.load(Relaxed) && request.head.version < Version::HTTP_2;
+    // Who is told that the gateway is about to end goes elsewhere with its next request, before it is lost. What is upgraded has none.
+    let leaves = worker.leaving.load(Relaxed)
+        && request.head.version < Version::HTTP_2
+        && response.status() != StatusCode::SWITCHING_PROTOCOLS;
     if leaves || response.body().is_last() {
         // hyper may have the next request already: without this it would answer it.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

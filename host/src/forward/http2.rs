@@ -139,10 +139,7 @@ impl Sender {
     /// What is left of its body is sent on behind this, as `upload`. The stream is reset where this is dropped before its end.
     pub(super) async fn send(&self, request: Request<Body>, ear: Option<Ear>, upload: &mut Option<Upload>) -> Answer {
         let again = again(&request);
-        let (response, rest) = match self.begin(request).await {
-            Ok(begun) => begun,
-            Err(Unanswered { cause, unsent }) => return Err(Unanswered { cause, unsent: unsent.or(again) }),
-        };
+        let (response, rest) = self.begin(request).await?;
         if let Some((body, stream)) = rest {
             *upload = Upload::begin(body, stream).await.map_err(Cause::Body)?;
         }

@@ -20,7 +20,8 @@ fn echoing() -> Upstream {
 /// Asks for another protocol, which is echoed.
 pub(crate) async fn upgrade(mut raw: Raw) -> Raw {
     raw.write("GET /chat HTTP/1.1\r\nhost: shop.example\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n").await;
-    raw.answer().await.is(101);
+    let answer = raw.answer().await.is(101);
+    assert!(answer.field("connection").is_some_and(|said| said.eq_ignore_ascii_case("upgrade")), "{answer:?}");
     is_echoed(&mut raw).await;
     raw
 }
@@ -85,6 +86,20 @@ async fn a_gateway_that_ends_waits_for_it_but_not_for_ever() {
     let mut raw = upgrade(Raw::connect(program.address).await).await;
     program.terminate();
     assert!(raw.end().await.is_empty());
+    assert_eq!(program.ended().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn one_that_begins_while_the_gateway_lingers_is_one_too() {
+    let orders = echoing();
+    let shop = setup(&format!("server = {{ linger = \"1h\" }}\n{SHOP}")).to(&orders);
+    let program = gatewright().start(shop).await;
+    program.terminate();
+    until("it lingers", async || (program.admin("/readyz").await.status == 503).then_some(())).await;
+    let mut raw = upgrade(Raw::connect(program.address).await).await;
+    raw.finish().await;
+    assert!(raw.end().await.is_empty());
+    program.terminate();
     assert_eq!(program.ended().await.code, Some(0));
 }
 
