@@ -118,21 +118,18 @@ impl Control {
                     self.again();
                 }
                 Change::Suspended { used, digest } => self.suspended(&used, digest, Instant::now()).await,
-                Change::Config => self.reload().await,
-                Change::Again => {
-                    self.text = None;
-                    self.reload().await;
-                }
+                Change::Config => self.reload(false).await,
+                Change::Again => self.reload(true).await,
                 Change::Stop => return,
             }
             self.tell();
         }
     }
 
-    /// Reads the configuration's file again.
-    async fn reload(&mut self) {
+    /// Reads the configuration's file again; minds it where it has changed, or `anyway`.
+    async fn reload(&mut self, anyway: bool) {
         let text = std::fs::read(&self.file).ok();
-        if text == self.text {
+        if text == self.text && !anyway {
             return;
         }
         self.text = text;
@@ -267,8 +264,11 @@ impl Control {
         }
         drop(taken);
         let _ = all_taken.recv().await;
-        self.terms.send_replace(Terms::new(&config.server, self.tls.clone()));
-        crate::log::set_level(config.log.level);
+        // A swap of a plugin changes none of this.
+        if !Arc::ptr_eq(&config, &self.config) {
+            self.terms.send_replace(Terms::new(&config.server, self.tls.clone()));
+            crate::log::set_level(config.log.level);
+        }
         self.config = config;
         self.uses = uses;
     }

@@ -16,9 +16,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// An API gateway and load balancer whose policy is WebAssembly.
 ///
-/// Requests are authenticated, limited (by address first of all), validated, routed and balanced, in this order. Who may call, what is valid and which
-/// service gets it is decided by plugins: components in a watched folder, in any language, live a moment after they are
-/// dropped in.
+/// Requests are authenticated, limited (by address first of all), validated, routed and balanced, in this order. Who may
+/// call, what is valid and which service gets it is decided by plugins: components in a watched folder, in any language,
+/// live a moment after they are dropped in.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Arguments {

@@ -127,24 +127,26 @@ mod tests {
         ticking.needed.now.load(SeqCst)
     }
 
+    fn stands_still(ticking: &Ticking) {
+        while !ticking.needed.still.load(SeqCst) {
+            std::thread::yield_now();
+        }
+    }
+
     #[test]
     fn it_ticks_as_often_as_it_is_needed_and_stands_still_then() {
         let engine = wasmtime::Engine::default();
         let clock = Clock::start(&engine).expect("a thread");
         let ticking = clock.ticking();
         for _ in 0..3 {
-            while !ticking.needed.still.load(SeqCst) {
-                std::thread::yield_now();
-            }
+            stands_still(&ticking);
             let before = ticks(&ticking);
             ticking.go_on(5);
             while ticks(&ticking) < before + 5 {
                 std::thread::yield_now();
             }
         }
-        while !ticking.needed.still.load(SeqCst) {
-            std::thread::yield_now();
-        }
+        stands_still(&ticking);
         // Three times what was needed and spared, and what it ticked at the start and each time it was woken.
         assert!(ticks(&ticking) <= 3 * (5 + MOST_AHEAD + SPARE_TICKS + 2) + 2, "{}", ticks(&ticking));
     }
@@ -155,18 +157,14 @@ mod tests {
         let clock = Clock::start(&engine).expect("a thread");
         let ticking = clock.ticking();
         for _ in 0..3 {
-            while !ticking.needed.still.load(SeqCst) {
-                std::thread::yield_now();
-            }
+            stands_still(&ticking);
             let (held, before) = (ticking.hold(), ticks(&ticking));
             while ticks(&ticking) < before + 2 * SPARE_TICKS {
                 std::thread::yield_now();
             }
             drop(held);
         }
-        while !ticking.needed.still.load(SeqCst) {
-            std::thread::yield_now();
-        }
+        stands_still(&ticking);
     }
 
     #[test]

@@ -4,8 +4,7 @@
 //! One file is compiled at a time, unless it takes long: then the next one is begun beside it. A compile cannot be stopped.
 //! One that takes longer than it may counts as failed: it goes on with the lowest priority, and what it makes is taken after all,
 //! for a machine may only have been busy. One whose file has been replaced meanwhile goes on like that too, and what it makes is
-//! thrown away. At most [`MOST_BESIDE`] may be going on like that; then files that are
-//! not in the cache wait until one has ended.
+//! thrown away. At most [`MOST_BESIDE`] may be going on like that; then files that are not in the cache wait until one has ended.
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
